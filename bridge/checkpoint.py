@@ -1,0 +1,162 @@
+"""MODEL folders: weights, their configuration and a model card; and `load` for any model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import pyarrow.fs as pafs
+import safetensors.torch
+import torch
+
+from bridge import storage
+from bridge.errors import InputError
+from bridge.model import Bridge, ModelConfig
+from bridge.published import from_authors_state_dict
+from bridge.weights import load_exactly, parse_tensors, read_tensors
+
+WEIGHTS_FILE = "model.safetensors"
+CONFIG_FILE = "config.json"
+SCHEMA_VERSION = 1
+
+
+def save_model(model: Bridge, folder: str | Path, extra: Mapping[str, Any] | None = None) -> None:
+    """Write a MODEL folder: `model.safetensors`, a model card, and last `config.json`.
+
+    Each file appears whole. A folder whose writing was interrupted is refused by `load`, because
+    the configuration holds the hash of the weights.
+
+    Args:
+        model: the network, on any device.
+        folder: where to, local or on an object store.
+        extra: further JSON values for `config.json`, e.g. what the model was trained on.
+
+    Raises:
+        ValueError: `extra` has a key that the configuration needs.
+    """
+    tensors = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
+    weights = safetensors.torch.save(tensors)
+    config = {
+        "schema_version": SCHEMA_VERSION,
+        "model": asdict(model.config),
+        "weights_sha256": storage.sha256(weights),
+    }
+    if taken := sorted(config.keys() & (extra or {}).keys()):
+        raise ValueError(f"The keys {taken} of a model's configuration are its own.")
+    storage.write_bytes(storage.join(folder, WEIGHTS_FILE), weights)
+    storage.write_bytes(storage.join(folder, "README.md"), _card(model, config).encode())
+    storage.write_json(storage.join(folder, CONFIG_FILE), config | dict(extra or {}))
+
+
+def load(path: str | Path, device: str | torch.device = "cpu") -> Bridge:
+    """Load a MODEL folder, or a checkpoint file of the paper's authors, in evaluation mode.
+
+    Args:
+        path: the folder, or a file whose `model_state` (or whole content) has the 74 tensors of the
+            published model; those of its classifier may be absent.
+        device: where to put the network.
+
+    Raises:
+        InputError: nothing is there, it is neither of the two, or its tensors are not those that
+            its configuration asks for.
+    """
+    if storage.exists(storage.join(path, CONFIG_FILE)):
+        model = _load_folder(path)
+    elif not storage.exists(path):
+        raise InputError(f"There is no model at {path}.")
+    elif _is_folder(path):
+        raise InputError(f"The folder {path} holds no model: {CONFIG_FILE} is missing.")
+    else:
+        model = from_authors_state_dict(read_tensors(path), str(path))
+    return model.to(device).eval()
+
+
+def read_config(folder: str | Path) -> dict[str, Any]:
+    """The `config.json` of a MODEL folder, with what `save_model` was given as `extra`.
+
+    Raises:
+        InputError: it is missing or is not that of a model.
+    """
+    config = storage.read_json(storage.join(folder, CONFIG_FILE))
+    if not isinstance(config, dict) or not {"model", "weights_sha256"} <= config.keys():
+        raise InputError(
+            f"{storage.join(folder, CONFIG_FILE)} is not the configuration of a model."
+        )
+    if config.get("schema_version") != SCHEMA_VERSION:
+        raise InputError(f"The model {folder} was written by another version of this software.")
+    return config
+
+
+def model_sha256(folder: str | Path) -> str:
+    """The recorded hash of a MODEL folder's weights, by which an index names its model.
+
+    Raises:
+        InputError: as `read_config` does.
+    """
+    return str(read_config(folder)["weights_sha256"])
+
+
+def _load_folder(folder: str | Path) -> Bridge:
+    config = read_config(folder)
+    path = storage.join(folder, WEIGHTS_FILE)
+    if not storage.exists(path):
+        raise InputError(f"The model {folder} is incomplete: {WEIGHTS_FILE} is missing.")
+    weights = storage.read_bytes(path)
+    if storage.sha256(weights) != config["weights_sha256"]:
+        raise InputError(f"{path} is not the file that the model's {CONFIG_FILE} was written for.")
+    model = Bridge(_model_config(config["model"], str(folder)))
+    load_exactly(model, parse_tensors(weights, path), path)
+    return model
+
+
+def _model_config(values: Mapping[str, Any], source: str) -> ModelConfig:
+    if unknown := sorted(values.keys() - {field.name for field in fields(ModelConfig)}):
+        raise InputError(f"The model {source} has settings unknown to this software: {unknown}.")
+    restored: dict[str, Any] = {
+        k: tuple(v) if isinstance(v, list) else v for k, v in values.items()
+    }
+    try:
+        return ModelConfig(**restored)
+    except TypeError as error:
+        raise InputError(f"The settings of the model {source} have wrong types.") from error
+
+
+def _is_folder(path: str | Path) -> bool:
+    fs, inner = storage.filesystem(path)
+    return fs.get_file_info(inner).type == pafs.FileType.Directory
+
+
+def _card(model: Bridge, config: Mapping[str, Any]) -> str:
+    architecture = model.config
+    height, width = architecture.image_size
+    parameters = sum(p.numel() for p in model.parameters())
+    return f"""---
+tags: [image-retrieval, motion-blur]
+---
+# BRIDGE descriptor model
+
+Maps an RGB image, which may show an object blurred by its motion, to a descriptor of
+{architecture.descriptor_dim} numbers and length 1. Descriptors of images of the same object, sharp
+or blurred, have a large dot product.
+Method: "Retrieval Robust to Object Motion Blur", ECCV 2024.
+
+| | |
+|---|---|
+| backbone | {architecture.backbone} (normalisation layers: {architecture.norm}) |
+| heads | {", ".join(architecture.heads)} |
+| input | RGB, resized to {height} x {width} |
+| parameters | {parameters:,} |
+| training objects | {architecture.num_classes} |
+| weights (SHA-256) | {config["weights_sha256"]} |
+
+```python
+import bridge
+
+model = bridge.load("path/to/this/folder")
+descriptors = model.embed(images)  # uint8 [B, 3, H, W] -> float32 [B, d]
+```
+
+`config.json` says what the model was trained on, where its maker recorded it.
+"""

@@ -1,0 +1,129 @@
+"""The labels of a split as arrays: everything the selections of Sec. 4 and 5 need, no pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from bridge import storage
+from bridge.dataset.manifest import Manifest
+from bridge.dataset.schema import LABEL_COLUMNS
+from bridge.dataset.shards import open_shard, read_images
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Labels of N images, in the order of their shards.
+
+    Attributes:
+        objects: sorted object identifiers; `object` points into it.
+        object: int32 [N].
+        trajectory, window: int32 [N].
+        blur_level: int32 [N], 1..10.
+        blur_severity: float32 [N] in 0..1, NaN where unknown.
+        bbox: float32 [N, 4], (cx, cy, w, h) in 0..1, NaN where unknown.
+        image_id: string array [N].
+        shards: paths inside `dataset`; image i is row `row[i]` of shard `shards[shard[i]]`.
+    """
+
+    dataset: str
+    objects: tuple[str, ...]
+    object: np.ndarray
+    trajectory: np.ndarray
+    window: np.ndarray
+    blur_level: np.ndarray
+    blur_severity: np.ndarray
+    bbox: np.ndarray
+    image_id: pa.Array
+    shards: tuple[str, ...]
+    shard: np.ndarray
+    row: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.object)
+
+    def take(self, rows: np.ndarray) -> Labels:
+        """The labels of some rows, in the order given; `objects` becomes those that are left."""
+        kept = np.unique(self.object[rows])
+        return Labels(
+            dataset=self.dataset,
+            objects=tuple(self.objects[i] for i in kept),
+            object=np.searchsorted(kept, self.object[rows]).astype(np.int32),
+            trajectory=self.trajectory[rows],
+            window=self.window[rows],
+            blur_level=self.blur_level[rows],
+            blur_severity=self.blur_severity[rows],
+            bbox=self.bbox[rows],
+            image_id=self.image_id.take(pa.array(rows)),
+            shards=self.shards,
+            shard=self.shard[rows],
+            row=self.row[rows],
+        )
+
+    def object_ids(self) -> list[str]:
+        """The object identifier of each image."""
+        return [self.objects[i] for i in self.object]
+
+    def read_images(self) -> list[bytes]:
+        """The encoded images of all rows."""
+        images: list[bytes] = [b""] * len(self)
+        for shard in np.unique(self.shard):
+            places = np.flatnonzero(self.shard == shard)
+            encoded = read_images(self.dataset, self.shards[shard], self.row[places])
+            for place, image in zip(places, encoded, strict=True):
+                images[place] = image
+        return images
+
+
+def read_labels(dataset: str, manifest: Manifest, split: str) -> Labels:
+    """Labels of every image of a split (none gives arrays of length 0)."""
+    paths = tuple(p for p in sorted(manifest.shards) if manifest.shards[p].record.split == split)
+
+    def read(path: str) -> pa.Table:
+        with open_shard(dataset, path) as shard:
+            return shard.read(columns=LABEL_COLUMNS)
+
+    with ThreadPoolExecutor(8) as pool:
+        tables = list(pool.map(read, paths))
+    return _labels(storage.absolute(dataset), paths, tables)
+
+
+def _labels(dataset: str, paths: tuple[str, ...], tables: Sequence[pa.Table]) -> Labels:
+    from bridge.dataset.schema import SHARD_SCHEMA
+
+    empty = SHARD_SCHEMA.empty_table().select(LABEL_COLUMNS)
+    table = pa.concat_tables(tables) if tables else empty
+    objects = sorted(pc.unique(table["object_id"]).to_pylist())
+    lengths = [len(t) for t in tables]
+    return Labels(
+        dataset=dataset,
+        objects=tuple(objects),
+        object=_numpy(pc.index_in(table["object_id"], pa.array(objects, pa.string())), np.int32),
+        trajectory=_numpy(table["trajectory"], np.int32),
+        window=_numpy(table["window"], np.int32),
+        blur_level=_numpy(table["blur_level"], np.int32),
+        blur_severity=_numpy(table["blur_severity"], np.float32),
+        bbox=_boxes(table["bbox"]),
+        image_id=table["image_id"].combine_chunks(),
+        shards=paths,
+        shard=np.repeat(np.arange(len(paths), dtype=np.int32), lengths),
+        row=np.concatenate([np.arange(n, dtype=np.int64) for n in lengths] or [np.zeros(0, int)]),
+    )
+
+
+def _numpy(column: pa.ChunkedArray, dtype: type) -> np.ndarray:
+    return column.to_numpy().astype(dtype)
+
+
+def _boxes(column: pa.ChunkedArray) -> np.ndarray:
+    boxes = np.full((len(column), 4), np.nan, np.float32)
+    known = column.is_valid().to_numpy()
+    if known.any():
+        flat = pc.list_flatten(column.filter(column.is_valid())).to_numpy()
+        boxes[known] = flat.reshape(-1, 4)
+    return boxes

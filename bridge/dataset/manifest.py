@@ -1,0 +1,168 @@
+"""The manifest of a DATASET: what it is, what it was made from, and which shards it has."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from bridge import storage
+from bridge.dataset.schema import SCHEMA_VERSION
+from bridge.dataset.shards import ShardRecord
+from bridge.errors import InputError
+
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """One input that was left out, and why."""
+
+    reason: str
+    """A short stable name, e.g. `no_texture`; rejections are counted by it."""
+    item: str
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class ShardResult:
+    """A finished shard with what the manifest sums up over shards."""
+
+    record: ShardRecord
+    objects: tuple[str, ...]
+    trajectories: int
+    by_blur_level: Mapping[str, int]
+    rejections: tuple[Rejection, ...] = ()
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """`manifest.json` of a dataset. Immutable: adding a shard gives a new one."""
+
+    kind: str
+    config: Mapping[str, Any]
+    shards: Mapping[str, ShardResult] = field(default_factory=dict)
+    rejections: tuple[Rejection, ...] = ()
+    complete: bool = False
+
+    def with_shards(self, results: Iterable[ShardResult]) -> Manifest:
+        """This manifest and some more shards; a shard named twice counts once."""
+        return replace(self, shards={**self.shards, **{r.record.path: r for r in results}})
+
+    def finished(self) -> Manifest:
+        """This manifest, declared complete."""
+        return replace(self, complete=True)
+
+    @property
+    def all_rejections(self) -> tuple[Rejection, ...]:
+        """Every rejected input once, those of the shards included, in a stable order."""
+        unique = {(r.reason, r.item): r for r in self.rejections}
+        for path in sorted(self.shards):
+            unique |= {(r.reason, r.item): r for r in self.shards[path].rejections}
+        return tuple(unique.values())
+
+    def counts(self) -> dict[str, dict[str, Any]]:
+        """Rows, objects, trajectories and rows by blur level, per split."""
+        totals: dict[str, dict[str, Any]] = {}
+        for split in sorted({result.record.split for result in self.shards.values()}):
+            results = [r for r in self.shards.values() if r.record.split == split]
+            levels: Counter[str] = Counter()
+            for result in results:
+                levels.update(result.by_blur_level)
+            totals[split] = {
+                "rows": sum(r.record.rows for r in results),
+                "objects": len({name for r in results for name in r.objects}),
+                "trajectories": sum(r.trajectories for r in results),
+                "by_blur_level": dict(sorted(levels.items(), key=lambda item: int(item[0]))),
+            }
+        return totals
+
+    @property
+    def objects(self) -> frozenset[str]:
+        """Identifiers of every object in the dataset."""
+        return frozenset(name for result in self.shards.values() for name in result.objects)
+
+    @property
+    def content_hash(self) -> str:
+        """Identity of the rows: equal for equal data, wherever the dataset lies."""
+        return storage.sha256_json(
+            {path: result.record.sha256 for path, result in self.shards.items()}
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """The manifest as it is written."""
+        rejections = self.all_rejections
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "kind": self.kind,
+            "complete": self.complete,
+            "config": dict(self.config),
+            "counts": self.counts(),
+            "rejected": dict(sorted(Counter(r.reason for r in rejections).items())),
+            "rejected_items": [vars(r) for r in self.rejections],
+            "shards": [_shard_to_json(self.shards[path]) for path in sorted(self.shards)],
+        }
+
+    def save(self, dataset: str) -> None:
+        """Write `manifest.json` atomically."""
+        storage.write_json(storage.join(dataset, MANIFEST), self.to_json())
+
+
+def _shard_to_json(result: ShardResult) -> dict[str, Any]:
+    return result.record.to_json() | {
+        "objects": list(result.objects),
+        "trajectories": result.trajectories,
+        "by_blur_level": dict(result.by_blur_level),
+        "rejected_items": [vars(rejection) for rejection in result.rejections],
+    }
+
+
+def _shard_from_json(value: Mapping[str, Any]) -> ShardResult:
+    return ShardResult(
+        record=ShardRecord(**{k: value[k] for k in ("path", "split", "rows", "bytes", "sha256")}),
+        objects=tuple(value["objects"]),
+        trajectories=value["trajectories"],
+        by_blur_level=value["by_blur_level"],
+        rejections=tuple(Rejection(**item) for item in value["rejected_items"]),
+    )
+
+
+def load_manifest(dataset: str) -> Manifest:
+    """Read a dataset's manifest, complete or not.
+
+    Raises InputError where there is none, or one of another version of the format.
+    """
+    path = storage.join(dataset, MANIFEST)
+    if not storage.exists(path):
+        raise InputError(f"{dataset} is not a dataset: it has no {MANIFEST}.")
+    value = storage.read_json(path)
+    if not isinstance(value, dict) or value.get("schema_version") != SCHEMA_VERSION:
+        raise InputError(f"{path} is not a dataset manifest of version {SCHEMA_VERSION}.")
+    try:
+        return Manifest(
+            kind=value["kind"],
+            config=value["config"],
+            shards={shard["path"]: _shard_from_json(shard) for shard in value["shards"]},
+            rejections=tuple(Rejection(**item) for item in value["rejected_items"]),
+            complete=value["complete"],
+        )
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{path} is damaged: {error!r}.") from error
+
+
+def open_manifest(dataset: str) -> Manifest:
+    """Read the manifest of a finished dataset; InputError where it is still being made."""
+    manifest = load_manifest(dataset)
+    if not manifest.complete:
+        raise InputError(
+            f"{dataset} is not complete: run the command that makes it again to finish it."
+        )
+    return manifest
+
+
+def config_difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    """Names and values of the options in which two configurations differ, for a message."""
+    missing = "(absent)"
+    names = sorted(k for k in {*old, *new} if old.get(k, missing) != new.get(k, missing))
+    return ", ".join(f"{k} {old.get(k, missing)} instead of {new.get(k, missing)}" for k in names)

@@ -1,0 +1,110 @@
+"""Writing and reading single Parquet shards."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from bridge import storage
+from bridge.dataset.schema import ROWS_PER_GROUP
+from bridge.errors import InputError
+
+
+@dataclass(frozen=True)
+class ShardRecord:
+    """What a manifest says of a shard; a shard exists only if a manifest says so."""
+
+    path: str
+    """Relative to the dataset, e.g. `data/train-00000-of-00012.parquet`."""
+    split: str
+    rows: int
+    bytes: int
+    sha256: str
+
+    def to_json(self) -> dict[str, Any]:
+        """As it stands in the manifest."""
+        return asdict(self)
+
+
+def shard_path(split: str, number: int, total: int) -> str:
+    """`data/<split>-00000-of-000NN.parquet`."""
+    return f"data/{split}-{number:05d}-of-{total:05d}.parquet"
+
+
+def encode_parquet(table: pa.Table, rows_per_group: int = ROWS_PER_GROUP) -> bytes:
+    """The table as Parquet bytes: equal tables give equal bytes.
+
+    Encoded pictures do not compress again, so only the label columns are compressed.
+    """
+    buffer = pa.BufferOutputStream()
+    compression = {
+        path: "NONE" if path.startswith("image.bytes") else "ZSTD" for path in _leaf_paths(table)
+    }
+    pq.write_table(
+        table,
+        buffer,
+        row_group_size=rows_per_group,
+        compression=compression,
+        use_dictionary=[path for path in compression if not path.startswith("image.")],
+    )
+    return buffer.getvalue().to_pybytes()
+
+
+def _leaf_paths(table: pa.Table) -> list[str]:
+    leaves = []
+    for field in table.schema:
+        if pa.types.is_struct(field.type):
+            leaves += [f"{field.name}.{child.name}" for child in field.type]
+        elif pa.types.is_fixed_size_list(field.type):
+            leaves.append(f"{field.name}.list.element")
+        else:
+            leaves.append(field.name)
+    return leaves
+
+
+def write_shard(dataset: str, path: str, split: str, table: pa.Table) -> ShardRecord:
+    """Write one shard atomically and read it back before it counts.
+
+    Raises OSError where what is on the disk is not what was written.
+    """
+    data = encode_parquet(table)
+    target = storage.join(dataset, path)
+    storage.write_bytes(target, data)
+    digest = storage.sha256(data)
+    if storage.sha256(storage.read_bytes(target)) != digest:
+        raise OSError(f"{target} does not hold what was written to it.")
+    return ShardRecord(path, split, table.num_rows, len(data), digest)
+
+
+def open_shard(dataset: str, path: str) -> pq.ParquetFile:
+    """A shard for reading. InputError where it is missing or damaged."""
+    target = storage.join(dataset, path)
+    fs, inner = storage.filesystem(target)
+    try:
+        return pq.ParquetFile(fs.open_input_file(inner))
+    except FileNotFoundError as error:
+        raise InputError(f"The shard {target} is missing although its manifest names it.") from error
+    except pa.ArrowInvalid as error:
+        raise InputError(f"The shard {target} is damaged: {error}") from error
+
+
+def read_images(dataset: str, path: str, rows: np.ndarray) -> list[bytes]:
+    """Encoded images of some rows of a shard, in the order asked for.
+
+    Reads only the row groups that hold them.
+    """
+    with open_shard(dataset, path) as shard:
+        sizes = [shard.metadata.row_group(i).num_rows for i in range(shard.num_row_groups)]
+        starts = np.concatenate([[0], np.cumsum(sizes)])
+        groups = np.searchsorted(starts, rows, side="right") - 1
+        images: dict[int, bytes] = {}
+        for group in np.unique(groups):
+            column = shard.read_row_group(int(group), columns=["image"]).column("image")
+            encoded = pa.compute.struct_field(column.combine_chunks(), "bytes")
+            for row in np.unique(rows[groups == group]):
+                images[int(row)] = encoded[int(row - starts[group])].as_py()
+    return [images[int(row)] for row in rows]

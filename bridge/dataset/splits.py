@@ -1,0 +1,171 @@
+"""Which objects and images are for training, queries and database (Sec. 4 and 5 of the paper).
+
+Everything here follows from the labels and a seed alone. The rules are those of the published
+code (`reference` below) where it is more exact than the paper; random draws are keyed by object,
+so that adding an object to a dataset changes nothing for the others.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from bridge.dataset.labels import Labels
+
+BLUR_LEVELS = 6
+"""The benchmark uses blur levels 1..6; images of levels 7..10 are neither trained on nor searched."""
+
+ALL_BLUR_LEVELS = 10
+
+
+def rng_for(seed: int, *keys: str | int) -> np.random.Generator:
+    """A generator that depends on the seed and the keys only."""
+    digest = hashlib.sha256(repr(keys).encode()).digest()
+    return np.random.default_rng([seed, *np.frombuffer(digest[:16], np.uint32).tolist()])
+
+
+def split_objects(objects_by_category: Mapping[str, Iterable[str]], seed: int) -> dict[str, str]:
+    """Divide objects 70/15/15 into train, validation and test, category by category.
+
+    Per category, train and validation are rounded down and test takes the rest (Sec. 5).
+
+    Returns:
+        Split name by object identifier.
+    """
+    splits = {}
+    for category, members in objects_by_category.items():
+        names = sorted(members)
+        shuffled = [names[i] for i in rng_for(seed, "split", category).permutation(len(names))]
+        # In integers, because 0.7 * 90 is less than 63 in floats.
+        train, validation = len(names) * 70 // 100, len(names) * 15 // 100
+        for position, name in enumerate(shuffled):
+            if position < train:
+                splits[name] = "train"
+            else:
+                splits[name] = "validation" if position < train + validation else "test"
+    return splits
+
+
+def assign_levels(has_level: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Give each trajectory of one object to one blur level so that levels are balanced.
+
+    Levels are served from the rarest to the most frequent; what a level cannot fill is spread
+    over those after it.
+
+    Args:
+        has_level: bool [T, 10]; whether trajectory t has an image of blur level l+1.
+        rng: source of the random choices.
+
+    Returns:
+        int [T], the 1-based blur level (1..6) of each trajectory, 0 for one left over.
+    """
+    available_counts = has_level.sum(axis=0)
+    total = int(available_counts.max(initial=0))
+    quotas = np.full(BLUR_LEVELS, total // BLUR_LEVELS)
+    quotas[rng.choice(BLUR_LEVELS, total % BLUR_LEVELS, replace=False)] += 1
+    assigned = np.zeros(len(has_level), dtype=np.int32)
+    for position, level in enumerate(np.argsort(available_counts[:BLUR_LEVELS], kind="stable")):
+        free = np.flatnonzero(has_level[:, level] & (assigned == 0))
+        deficit = max(0, quotas[position] - len(free))
+        later = np.arange(position + 1, BLUR_LEVELS)
+        if deficit and len(later):
+            quotas[later] += deficit // len(later)
+            quotas[rng.choice(later, deficit % len(later), replace=False)] += 1
+        chosen = free if deficit else rng.choice(free, quotas[position], replace=False)
+        assigned[chosen] = level + 1
+    return assigned
+
+
+@dataclass(frozen=True)
+class _ObjectTable:
+    """The images of one object: rows by (trajectory, blur level)."""
+
+    rows: np.ndarray
+    trajectory: np.ndarray
+    level: np.ndarray
+
+    def pick(self, trajectory: int, level: int, rng: np.random.Generator) -> int:
+        """One image of that trajectory and level, uniformly at random."""
+        return int(rng.choice(self.rows[(self.trajectory == trajectory) & (self.level == level)]))
+
+    def levels_of(self, trajectory: int) -> np.ndarray:
+        """The blur levels 1..6 that a trajectory has, most blurred first."""
+        levels = np.unique(self.level[self.trajectory == trajectory])
+        return levels[levels <= BLUR_LEVELS][::-1]
+
+    def assignment(self, rng: np.random.Generator) -> dict[int, list[int]]:
+        """Trajectories by the blur level that they are assigned to."""
+        names, index = np.unique(self.trajectory, return_inverse=True)
+        has_level = np.zeros((len(names), ALL_BLUR_LEVELS), dtype=bool)
+        has_level[index, self.level - 1] = True
+        assigned = assign_levels(has_level, rng)
+        return {
+            level: names[assigned == level].tolist() for level in range(1, BLUR_LEVELS + 1)
+        }
+
+
+def _tables(labels: Labels) -> Iterable[tuple[str, _ObjectTable]]:
+    order = np.argsort(labels.object, kind="stable")
+    starts = np.searchsorted(labels.object[order], np.arange(len(labels.objects) + 1))
+    for number, name in enumerate(labels.objects):
+        rows = order[starts[number] : starts[number + 1]]
+        yield name, _ObjectTable(rows, labels.trajectory[rows], labels.blur_level[rows])
+
+
+def training_rows(labels: Labels, seed: int, *, sharp_only: bool = False) -> np.ndarray:
+    """One image of each trajectory, balanced over the blur levels 1..6 within each object.
+
+    Args:
+        labels: the train (or validation) split.
+        seed: of the selection.
+        sharp_only: take the sharp image of each trajectory instead (the paper's Ours-sharp).
+
+    Returns:
+        int64 [rows], sorted.
+    """
+    if sharp_only:
+        return np.flatnonzero(labels.window == 0)
+    rows = []
+    for name, table in _tables(labels):
+        rng = rng_for(seed, "training", name)
+        for level, trajectories in table.assignment(rng).items():
+            rows += [table.pick(trajectory, level, rng) for trajectory in trajectories]
+    return np.sort(np.array(rows, dtype=np.int64))
+
+
+@dataclass(frozen=True)
+class QueriesAndDatabase:
+    """Rows (int64, sorted) of the two sides of the retrieval benchmark."""
+
+    queries: np.ndarray
+    database: np.ndarray
+
+
+def queries_and_database(labels: Labels, seed: int) -> QueriesAndDatabase:
+    """Divide the trajectories of each object into queries and database (Sec. 5).
+
+    Of the m trajectories assigned to a level, a sixth (rounded up) are query trajectories. A query
+    trajectory gives one image for each of the levels 1..6 that it has; a database trajectory
+    gives one image of the level that it is assigned to (the database of Table 2).
+    """
+    queries: list[int] = []
+    database: list[int] = []
+    for name, table in _tables(labels):
+        rng = rng_for(seed, "queries", name)
+        for level, trajectories in table.assignment(rng).items():
+            shuffled = rng.permutation(trajectories).tolist()
+            num_queries = -(-len(shuffled) // 6)
+            for trajectory in shuffled[:num_queries]:
+                queries += [table.pick(trajectory, lv, rng) for lv in table.levels_of(trajectory)]
+            database += [table.pick(t, level, rng) for t in shuffled[num_queries:]]
+    return QueriesAndDatabase(
+        np.sort(np.array(queries, dtype=np.int64)), np.sort(np.array(database, dtype=np.int64))
+    )
+
+
+def distractor_rows(labels: Labels) -> np.ndarray:
+    """Distractors: every image of the blur levels 1..6, int64 [rows]."""
+    return np.flatnonzero(labels.blur_level <= BLUR_LEVELS)

@@ -1,0 +1,205 @@
+"""Training objectives (Sec. 3.3, Eq. 7-12).
+
+Where the paper and the code that produced its numbers differ, the defaults are the code's and
+the docstrings say so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+
+from bridge.bliss import BlissConfig
+from bridge.classifiers import ArcFace, CurricularFace
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """Weights of the joint loss (Eq. 12); a weight of 0 leaves the part out."""
+
+    contrastive: float = 1.0
+    """Of Eq. 11."""
+    classification: float = 0.1
+    """alpha_cls, of Eq. 9."""
+    blur: float = 1.0
+    """alpha_be, of Eq. 7."""
+    localisation: float = 10.0
+    """alpha_loc, of the mean over the four coordinates: 2.5 for each term of Eq. 8."""
+    margin: float = 0.7
+    """tau: negatives further apart than this cost nothing."""
+    pairs: Literal["tuple", "batch"] = "tuple"
+    """Contrastive pairs: the query with its samples (the paper's), or any two of the batch."""
+
+
+@dataclass(frozen=True)
+class LossInputs:
+    """Predictions and labels of the B = T*S images of T tuples, query first, in tuple order.
+
+    Attributes:
+        descriptors: float [B, d].
+        blur: float [B], predicted 1 - BS; None without that head.
+        box: float [B, 4], predicted cx, cy, w, h; None without that head.
+        objects: int64 [B], class indices.
+        levels: int64 [B], blur levels.
+        blur_values: float [B], 1 - BS, NaN where unknown.
+        boxes: float [B, 4], NaN where unknown.
+        supervised: bool [B], images that the classification, blur and localisation losses see.
+        tuple_size: S = 1 + N_p + N_n.
+    """
+
+    descriptors: torch.Tensor
+    blur: torch.Tensor | None
+    box: torch.Tensor | None
+    objects: torch.Tensor
+    levels: torch.Tensor
+    blur_values: torch.Tensor
+    boxes: torch.Tensor
+    supervised: torch.Tensor
+    tuple_size: int
+
+
+def joint_loss(
+    inputs: LossInputs,
+    classifier: ArcFace | CurricularFace | None,
+    config: LossConfig,
+    bliss: BlissConfig,
+) -> dict[str, torch.Tensor]:
+    """The weighted sum of the losses (Eq. 12).
+
+    Returns:
+        The scalar parts `contrastive`, `classification`, `blur` and `localisation` without their
+        weights, and `total`. A part whose weight is 0, or whose head the network lacks, is absent.
+
+    Raises:
+        ValueError: no part is left.
+    """
+    seen = inputs.supervised
+    parts: dict[str, torch.Tensor] = {}
+    if config.contrastive:
+        parts["contrastive"] = _contrastive(inputs, config, bliss)
+    if config.classification and classifier is not None:
+        objects = inputs.objects[seen]
+        logits = classifier(inputs.descriptors[seen], objects)
+        parts["classification"] = F.cross_entropy(logits, objects)
+    if config.blur and inputs.blur is not None:
+        parts["blur"] = blur_loss(inputs.blur[seen], inputs.blur_values[seen])
+    if config.localisation and inputs.box is not None:
+        parts["localisation"] = localisation_loss(inputs.box[seen], inputs.boxes[seen])
+    if not parts:
+        raise ValueError("No loss has both a weight and a head to train.")
+    weighted = [getattr(config, name) * value for name, value in parts.items()]
+    return parts | {"total": torch.stack(weighted).sum()}
+
+
+def _contrastive(inputs: LossInputs, config: LossConfig, bliss: BlissConfig) -> torch.Tensor:
+    if config.pairs == "tuple":
+        tuples = inputs.descriptors.unflatten(0, (-1, inputs.tuple_size))
+        return contrastive_tuples(tuples, bliss.num_positives, config.margin)
+    return contrastive_batch(
+        inputs.descriptors, inputs.objects, inputs.levels, bliss.contrastive_range, config.margin
+    )
+
+
+def contrastive_tuples(
+    descriptors: torch.Tensor, num_positives: int, margin: float = 0.7
+) -> torch.Tensor:
+    """Eq. 11 between each query and its samples.
+
+    Args:
+        descriptors: float [T, 1 + N_p + N_n, d]: query, positives, negatives.
+        num_positives: N_p.
+        margin: tau.
+
+    Returns:
+        Scalar: the sum over the pairs of a tuple, averaged over the T tuples. (The published code
+        adds the tuples up instead; its gradient is T times this one, in the same direction.)
+
+    Raises:
+        ValueError: the shape is another, or there are fewer samples than positives.
+    """
+    if descriptors.ndim != 3 or not 0 <= num_positives < descriptors.shape[1]:
+        raise ValueError(
+            f"{num_positives} positives do not fit tuples of shape {list(descriptors.shape)}."
+        )
+    distances = _distances(descriptors[:, :1], descriptors[:, 1:])
+    positive = torch.arange(distances.shape[1], device=descriptors.device) < num_positives
+    return _pair_losses(distances, positive, margin).sum(dim=1).mean()
+
+
+def contrastive_batch(
+    descriptors: torch.Tensor,
+    labels: torch.Tensor,
+    levels: torch.Tensor | None = None,
+    contrastive_range: int = 5,
+    margin: float = 0.7,
+    num_anchors: int | None = None,
+) -> torch.Tensor:
+    """Eq. 11 between any two images of a batch, each pair once.
+
+    Args:
+        descriptors: float [B, d].
+        labels: int [B]; equal labels make a positive pair.
+        levels: int [B], blur levels; pairs further apart than `contrastive_range` are left out.
+            None: all pairs count.
+        contrastive_range: r of Sec. 3.2.
+        margin: tau.
+        num_anchors: the divisor; None: B, as every image is an anchor.
+
+    Returns:
+        Scalar: the sum over all pairs, divided by the number of anchors.
+    """
+    distances = _distances(descriptors[:, None], descriptors[None])
+    counted = torch.ones_like(distances, dtype=torch.bool).triu(diagonal=1)
+    if levels is not None:
+        counted &= (levels[:, None] - levels[None]).abs() <= contrastive_range
+    losses = _pair_losses(distances, labels[:, None] == labels[None], margin)
+    return (losses * counted).sum() / (num_anchors or len(descriptors))
+
+
+def _distances(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    # The reference's offset, without which equal descriptors have no gradient.
+    return (a - b + 1e-9).square().sum(dim=-1).sqrt()
+
+
+def _pair_losses(distances: torch.Tensor, positive: torch.Tensor, margin: float) -> torch.Tensor:
+    negative_losses = (margin - distances).clamp(min=0).square()
+    return 0.5 * torch.where(positive, distances.square(), negative_losses)
+
+
+def blur_loss(predicted: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Eq. 7, averaged over the images whose blur severity is known.
+
+    Args:
+        predicted: float [B], p.
+        target: float [B], 1 - BS, NaN where unknown.
+
+    Returns:
+        Scalar; 0 with zero gradient where no target is known.
+    """
+    return _mean_absolute(predicted[:, None], target[:, None])
+
+
+def localisation_loss(predicted: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Eq. 8 divided by 4, averaged over the images whose box is known.
+
+    The published code takes the mean of the four differences, where the paper writes their sum;
+    the published weight of 10 belongs to the mean.
+
+    Args:
+        predicted: float [B, 4], cx, cy, w, h in [0, 1].
+        target: float [B, 4], NaN where unknown.
+
+    Returns:
+        Scalar; 0 with zero gradient where no target is known.
+    """
+    return _mean_absolute(predicted, target)
+
+
+def _mean_absolute(predicted: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Mean over the rows without NaN."""
+    known = ~target.isnan().any(dim=1, keepdim=True)
+    errors = torch.where(known, predicted - target, 0.0).abs()
+    return errors.sum() / (known.sum().clamp(min=1) * predicted.shape[1])

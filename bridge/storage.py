@@ -1,0 +1,121 @@
+"""Artefact files on a local disk or an object store (`s3://`, `gs://`): whole or not at all.
+
+Every path in the product goes through here, so that a folder on a bucket works wherever a local
+one does. A write becomes visible in one step: a rename on a disk, the commit of an upload on an
+object store. A process killed in between leaves at most a stray temporary file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pyarrow.fs as pafs
+
+from bridge.errors import InputError
+
+
+def is_uri(path: str | Path) -> bool:
+    """True for `scheme://...`, false for a path on this machine's disks."""
+    return "://" in str(path)
+
+
+def absolute(path: str | Path) -> str:
+    """The path independent of the working directory (Ray workers have another one)."""
+    return str(path) if is_uri(path) else str(Path(path).expanduser().resolve())
+
+
+def join(root: str | Path, *parts: str) -> str:
+    """`root/part/part`, for disks and object stores alike."""
+    return "/".join([str(root).rstrip("/"), *parts])
+
+
+def filesystem(path: str | Path) -> tuple[pafs.FileSystem, str]:
+    """The Arrow filesystem of `path` and the path inside it."""
+    if not is_uri(path):
+        return pafs.LocalFileSystem(), absolute(path)
+    try:
+        return pafs.FileSystem.from_uri(str(path))
+    except (ValueError, OSError) as error:
+        raise InputError(f"{path} cannot be opened: {error}") from error
+
+
+def exists(path: str | Path) -> bool:
+    """Whether a file or folder is there."""
+    fs, inner = filesystem(path)
+    return fs.get_file_info(inner).type != pafs.FileType.NotFound
+
+
+def read_bytes(path: str | Path) -> bytes:
+    """The whole file. FileNotFoundError where there is none."""
+    fs, inner = filesystem(path)
+    with fs.open_input_stream(inner) as stream:
+        return stream.read()
+
+
+def write_bytes(path: str | Path, data: bytes) -> None:
+    """Write the file so that a reader sees either the old content or all of the new."""
+    fs, inner = filesystem(path)
+    if is_uri(path):
+        with fs.open_output_stream(inner) as stream:
+            stream.write(data)
+        return
+    os.makedirs(os.path.dirname(inner), exist_ok=True)
+    temporary = f"{inner}.tmp-{uuid4().hex[:8]}"
+    try:
+        with open(temporary, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, inner)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def read_json(path: str | Path) -> Any:
+    """Parse a JSON file; InputError where it is missing or is not JSON."""
+    try:
+        return json.loads(read_bytes(path))
+    except FileNotFoundError as error:
+        raise InputError(f"{path} does not exist.") from error
+    except ValueError as error:
+        raise InputError(f"{path} is not valid JSON.") from error
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Write JSON as `write_bytes` does; refuses NaN and infinities, which JSON does not have."""
+    write_bytes(path, (json.dumps(value, indent=1, allow_nan=False) + "\n").encode())
+
+
+def prepare_output(folder: str | Path) -> str:
+    """Make an output folder and prove that it can be written to, before any work is done.
+
+    Returns the absolute path. Raises InputError where it is a file or cannot be written.
+    """
+    path = absolute(folder)
+    fs, inner = filesystem(path)
+    probe = join(inner, f".write-test-{uuid4().hex[:8]}")
+    try:
+        fs.create_dir(inner, recursive=True)
+        with fs.open_output_stream(probe) as stream:
+            stream.write(b"")
+        fs.delete_file(probe)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise InputError(f"The output folder {folder} cannot be written: {reason}.") from error
+    return path
+
+
+def sha256(data: bytes) -> str:
+    """Hex digest of some bytes."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def sha256_json(value: Any) -> str:
+    """Hex digest of a JSON value, whatever the order of its keys."""
+    return sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode())

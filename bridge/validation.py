@@ -1,0 +1,72 @@
+"""Choosing a model: retrieval among the validation objects (Sec. 5; reference: mAP@500)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from bridge.dataset.cache import ImageCache, open_cache
+from bridge.dataset.labels import Labels, read_labels
+from bridge.dataset.manifest import Manifest
+from bridge.dataset.splits import queries_and_database
+from bridge.distributed import World, gather_interleaved
+from bridge.embedding import embed_encoded
+from bridge.metrics import evaluate_retrieval
+from bridge.model import Bridge
+
+TOP = 500
+"""The published code chooses its model by the mAP of the first 500 results."""
+
+CHOICE = f"validation/map_at_{TOP}"
+"""Name of the score that decides which model is the best."""
+
+
+@dataclass(frozen=True)
+class ValidationData:
+    """The validation benchmark: the first `num_queries` images are queries, the rest database."""
+
+    labels: Labels
+    images: ImageCache
+    num_queries: int
+
+
+def load_validation_data(dataset: str, manifest: Manifest, seed: int) -> ValidationData | None:
+    """Queries and database of the validation objects; None where the dataset has none."""
+    labels = read_labels(dataset, manifest, "validation")
+    sides = queries_and_database(labels, seed)
+    if not len(sides.queries) or not len(sides.database):
+        return None
+    selected = labels.take(np.concatenate([sides.queries, sides.database]))
+    images = open_cache(selected, manifest.content_hash)
+    return ValidationData(selected, images, len(sides.queries))
+
+
+def validate(model: Bridge, data: ValidationData, threads: int = 2) -> dict[str, float]:
+    """mAP over all results and over the first 500, and by query blur level; equal on all ranks.
+
+    Raises:
+        UnreadableImage: an image of the benchmark cannot be decoded.
+    """
+    world = World.current()
+    mine = range(world.rank, len(data.images), world.size)
+    embedded = embed_encoded(model, [data.images[i] for i in mine], threads=threads)
+    if embedded.unreadable:
+        row, why = next(iter(embedded.unreadable.items()))
+        raise ValueError(f"Validation image {data.labels.image_id[mine[row]]} is unreadable: {why}")
+    descriptors = gather_interleaved(embedded.descriptors, len(data.images))
+    queries = np.arange(len(data.images)) < data.num_queries
+    sides = (descriptors[queries], descriptors[~queries])
+    objects, levels = data.labels.object, data.labels.blur_level
+    full = evaluate_retrieval(
+        *sides, objects[queries], objects[~queries], query_blur_levels=levels[queries]
+    )
+    first = evaluate_retrieval(*sides, objects[queries], objects[~queries], k=TOP)
+    by_level = {
+        f"validation/map_blur_level_{level}": scores["retrieved"]
+        for level, scores in full.map_by_query_blur_level.items()
+    }
+    return {
+        "validation/map": full.map["retrieved"],
+        CHOICE: first.map["retrieved"],
+    } | by_level

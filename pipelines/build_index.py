@@ -1,0 +1,266 @@
+"""Embed queries, database and distractors with a MODEL and build the INDEX.
+
+    python pipelines/build_index.py --model runs/bridge/model --data data/synthetic
+    python pipelines/build_index.py --distractors data/distractors --out indexes/with_distractors
+
+Run the same command again after an interruption: parts that are finished are kept.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import ray.data
+
+import bridge
+from bridge import cli, storage
+from bridge.checkpoint import model_sha256
+from bridge.dataset.labels import Labels, read_labels
+from bridge.dataset.manifest import config_difference, open_manifest
+from bridge.dataset.splits import distractor_rows, queries_and_database
+from bridge.embedding import embed_encoded
+from bridge.errors import InputError
+from bridge.index import build_index, save_index
+from bridge.index_folder import (
+    DATABASE,
+    DISTRACTOR,
+    FAISS_FILE,
+    MANIFEST,
+    QUERY,
+    IndexManifest,
+    PartRecord,
+    descriptor_schema,
+    load_index_manifest,
+    read_descriptors,
+    write_part,
+)
+from bridge.progress import progress
+from pipelines import cluster
+
+
+@dataclass(frozen=True)
+class BuildIndexConfig:
+    """What to embed with what."""
+
+    model: str = "runs/bridge/model"
+    """A MODEL folder, or a published checkpoint file."""
+    data: str = "data/synthetic"
+    """The dataset; its test objects give queries and database."""
+    distractors: str | None = None
+    """A dataset of distractors to add to the database."""
+    out: str = "indexes/bridge"
+    """Folder of the index."""
+    seed: int = 0
+    """Of the selection of queries and database."""
+    batch_size: int = 64
+    """Images per forward pass."""
+    rows_per_part: int = 4096
+    """Images per unit of work: what an interruption can cost."""
+    max_rejected: float = 0.01
+    """Give up when more than this share of the images cannot be decoded."""
+    num_cpus: int | None = None
+    """CPUs of the local cluster that is started where none is running; default: all."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One unit of work: rows of one dataset with their roles."""
+
+    path: str
+    labels: Labels
+    roles: np.ndarray
+
+
+def run(config: BuildIndexConfig) -> IndexManifest:
+    """Build the index, or what is missing of it."""
+    out = storage.absolute(config.out)
+    model = storage.absolute(config.model)
+    dimension = bridge.load(model).config.descriptor_dim
+    datasets = [storage.absolute(p) for p in (config.data, config.distractors) if p is not None]
+    manifests = {path: open_manifest(path) for path in datasets}
+    wanted = IndexManifest(
+        model=model,
+        model_hash=model_sha256(model),
+        dimension=dimension,
+        datasets={path: manifest.content_hash for path, manifest in manifests.items()},
+        seed=config.seed,
+    )
+    manifest = _existing(out, wanted)
+    if manifest.complete:
+        print(f"{out} is complete: {_summary(manifest)}.")
+        return manifest
+    _refuse_overlap(datasets)
+    parts = list(_parts(datasets, config))
+    if not any((part.roles == QUERY).any() for part in parts):
+        raise InputError(f"{config.data} has no test objects with two trajectories or more.")
+    storage.prepare_output(out)
+    cluster.connect(config.num_cpus)
+    manifest = _embed_missing(manifest, parts, config, out)
+    _check_counts(manifest, parts, config.max_rejected)
+    rows = read_descriptors(out, manifest)
+    save_index(
+        build_index(rows.only(DATABASE, DISTRACTOR).descriptors), storage.join(out, FAISS_FILE)
+    )
+    counts = Counter(rows.roles.tolist())
+    manifest = replace(manifest, counts=dict(sorted(counts.items())), complete=True)
+    manifest.save(out)
+    print(f"{out}: {_summary(manifest)}.")
+    return manifest
+
+
+def _existing(out: str, wanted: IndexManifest) -> IndexManifest:
+    """What an earlier run left, or `wanted`; InputError where another index is there."""
+    if not storage.exists(storage.join(out, MANIFEST)):
+        return wanted
+    found = load_index_manifest(out)
+    difference = config_difference(found.identity(), wanted.identity())
+    if difference:
+        raise InputError(
+            f"{out} holds an index of another model or dataset ({difference}): choose another "
+            "--out or remove it."
+        )
+    return found
+
+
+def _refuse_overlap(datasets: list[str]) -> None:
+    """Distractors are negatives of every query, so none may show an object of the dataset."""
+    if len(datasets) < 2:
+        return
+    shared = open_manifest(datasets[0]).objects & open_manifest(datasets[1]).objects
+    if shared:
+        raise InputError(
+            f"{datasets[1]} shares {len(shared)} objects with {datasets[0]}, e.g. {min(shared)}: "
+            "make the distractors with --exclude."
+        )
+
+
+def _parts(datasets: list[str], config: BuildIndexConfig) -> Iterator[Part]:
+    """The images to embed, in units of work that depend on the datasets and the seed alone."""
+    labels = read_labels(datasets[0], open_manifest(datasets[0]), "test")
+    sides = queries_and_database(labels, config.seed)
+    for role, rows in ((QUERY, sides.queries), (DATABASE, sides.database)):
+        yield from _cut(labels, rows, role, config.rows_per_part)
+    for path in datasets[1:]:
+        labels = read_labels(path, open_manifest(path), "distractor")
+        yield from _cut(labels, distractor_rows(labels), DISTRACTOR, config.rows_per_part)
+
+
+def _cut(labels: Labels, rows: np.ndarray, role: str, size: int) -> Iterator[Part]:
+    for number, start in enumerate(range(0, len(rows), size)):
+        chosen = labels.take(rows[start : start + size])
+        path = f"descriptors/{role}-{number:05d}.parquet"
+        yield Part(path, chosen, np.full(len(chosen), role))
+
+
+class Embedder:
+    """A Ray Data actor: loads the model once, then turns parts into descriptor shards."""
+
+    def __init__(self, model: str, out: str, batch_size: int, device: str, threads: int) -> None:
+        import torch
+
+        torch.set_num_threads(threads)
+        self._model = bridge.load(model, device)
+        self._out, self._batch_size, self._threads = out, batch_size, threads
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        """Embed one part, write it, and return its record."""
+        part: Part = row["item"]
+        embedded = embed_encoded(
+            self._model,
+            part.labels.read_images(),
+            batch_size=self._batch_size,
+            threads=self._threads,
+        )
+        kept = part.labels.take(embedded.rows)
+        dimension = embedded.descriptors.shape[1]
+        table = pa.table(
+            {
+                "image_id": kept.image_id,
+                "object_id": kept.object_ids(),
+                "blur_level": kept.blur_level,
+                "role": part.roles[embedded.rows],
+                "descriptor": pa.FixedSizeListArray.from_arrays(
+                    pa.array(embedded.descriptors.reshape(-1)), dimension
+                ),
+                "shard": [storage.join(kept.dataset, kept.shards[i]) for i in kept.shard],
+                "row": kept.row,
+            },
+            schema=descriptor_schema(dimension),
+        )
+        names = part.labels.image_id
+        unreadable = {names[row].as_py(): why for row, why in embedded.unreadable.items()}
+        return {"item": write_part(self._out, part.path, table, unreadable)}
+
+
+def _embed_missing(
+    manifest: IndexManifest, parts: list[Part], config: BuildIndexConfig, out: str
+) -> IndexManifest:
+    """Embed the parts that the manifest does not name, recording each as it is finished."""
+    records = {record.path: record for record in manifest.parts}
+    missing = [part for part in parts if part.path not in records]
+    total = sum(len(part.labels) for part in parts)
+    with progress("embed", total, "images") as counter:
+        counter.advance(total - sum(len(part.labels) for part in missing))
+        for record in _embed(missing, config, out):
+            records[record.path] = record
+            ordered = [records[part.path] for part in parts if part.path in records]
+            manifest = replace(manifest, parts=ordered)
+            manifest.save(out)
+            counter.advance(record.rows + len(record.unreadable))
+    return manifest
+
+
+def _embed(parts: list[Part], config: BuildIndexConfig, out: str) -> Iterator[PartRecord]:
+    if not parts:
+        return
+    gpus = int(cluster.num_gpus())
+    cpus = max(1, int(cluster.num_cpus()))
+    # On CPUs one actor per core scales better than the threads of one forward pass.
+    actors = min(len(parts), gpus or cpus)
+    threads = max(1, cpus // actors)
+    dataset = ray.data.from_items(parts, override_num_blocks=len(parts)).map(
+        Embedder,
+        fn_constructor_args=(
+            storage.absolute(config.model),
+            out,
+            config.batch_size,
+            "cuda" if gpus else "cpu",
+            min(threads, 8),
+        ),
+        compute=ray.data.ActorPoolStrategy(size=actors),
+        num_gpus=1 if gpus else None,
+        num_cpus=1 if not gpus else None,
+    )
+    for row in dataset.iter_rows():
+        yield row["item"]
+
+
+def _check_counts(manifest: IndexManifest, parts: list[Part], max_rejected: float) -> None:
+    """Every row that went in came out, or is named as unreadable; few enough are."""
+    rows_in = sum(len(part.labels) for part in parts)
+    rows_out = sum(part.rows for part in manifest.parts)
+    unreadable = manifest.unreadable
+    if rows_in != rows_out + len(unreadable):
+        raise RuntimeError(f"{rows_in} images went in, {rows_out} descriptors came out.")
+    if len(unreadable) > max_rejected * rows_in:
+        name, why = next(iter(unreadable.items()))
+        raise InputError(
+            f"{len(unreadable)} of {rows_in} images cannot be decoded, more than the share "
+            f"--max-rejected {max_rejected} allows, e.g. {name}: {why}."
+        )
+
+
+def _summary(manifest: IndexManifest) -> str:
+    counts = ", ".join(f"{count:,} {role}" for role, count in manifest.counts.items())
+    unreadable = len(manifest.unreadable)
+    left_out = f"; {unreadable} unreadable" if unreadable else ""
+    return f"{counts} descriptors of {manifest.dimension} dimensions{left_out}"
+
+
+if __name__ == "__main__":
+    cli.main(run, BuildIndexConfig, description=__doc__)

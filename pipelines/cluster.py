@@ -1,0 +1,65 @@
+"""What the drivers need of Ray: a connection, its size, and tasks with bounded look-ahead."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import ray
+
+
+def connect(num_cpus: int | None = None) -> None:
+    """Join the cluster this runs on, or start a local one with `num_cpus` (default: all cores).
+
+    A cluster is found through RAY_ADDRESS or a node's own `ray start`; one that is already
+    connected is kept.
+    """
+    if ray.is_initialized():
+        return
+    # Workers are told where they run by absolute paths; a changed directory would only hide files.
+    os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    on_cluster = os.environ.get("RAY_ADDRESS") is not None
+    ray.init(
+        num_cpus=None if on_cluster else num_cpus,
+        include_dashboard=None if on_cluster else False,
+        logging_level=logging.WARNING,
+        configure_logging=True,
+    )
+
+
+def num_cpus() -> float:
+    """CPUs of the whole cluster."""
+    return float(ray.cluster_resources().get("CPU", 1.0))
+
+
+def num_gpus() -> float:
+    """GPUs of the whole cluster."""
+    return float(ray.cluster_resources().get("GPU", 0.0))
+
+
+def run_tasks(
+    function: Callable[..., Any], items: Iterable[Any], *shared: Any, look_ahead: int = 4
+) -> Iterator[Any]:
+    """Results of `function(item, *shared)` for every item, as they finish, in any order.
+
+    At most `look_ahead` tasks per CPU wait in the cluster, which keeps the driver's memory flat
+    for any number of items. Ray repeats a task whose process or node died.
+
+    Raises:
+        the exception of the first task that fails; a task must be a pure function of its
+        arguments, so repeating it would fail again.
+    """
+    task = ray.remote(max_retries=5)(function)
+    arguments = [ray.put(value) for value in shared]
+    waiting: list[ray.ObjectRef] = []
+    for item in items:
+        if len(waiting) >= look_ahead * max(1.0, num_cpus()):
+            done, waiting = ray.wait(waiting, num_returns=1)
+            yield from ray.get(done)
+        waiting.append(task.remote(item, *arguments))
+    while waiting:
+        done, waiting = ray.wait(waiting, num_returns=1)
+        yield from ray.get(done)

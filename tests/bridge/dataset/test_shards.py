@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from bridge.dataset.schema import ROWS_PER_GROUP, SHARD_SCHEMA, to_table
+from bridge.dataset.shards import encode_parquet, read_images, shard_path, write_shard
+from bridge.errors import InputError
+
+
+def rows(count: int) -> list[dict]:
+    return [
+        {
+            "image": {"bytes": f"image {i}".encode(), "path": f"{i}.jpeg"},
+            "image_id": f"a/b/000/{i}",
+            "object_id": "a/b",
+            "category": "a",
+            "trajectory": i // 11,
+            "window": i % 11,
+            "blur_severity": None if i % 2 else i / 1000,
+            "blur_level": 1,
+            "bbox": None if i % 3 == 0 else (0.5, 0.5, 0.1, 0.2),
+            "background_id": None,
+        }
+        for i in range(count)
+    ]
+
+
+def test_shard_holds_the_contract_schema(tmp_path: Path) -> None:
+    record = write_shard(str(tmp_path), shard_path("train", 3, 12), "train", to_table(rows(250)))
+    assert record.path == "data/train-00003-of-00012.parquet"
+    file = pq.ParquetFile(tmp_path / record.path)
+    assert file.schema_arrow.equals(SHARD_SCHEMA)
+    assert record.rows == file.metadata.num_rows == 250
+    assert record.bytes == (tmp_path / record.path).stat().st_size
+    assert file.metadata.row_group(0).num_rows == ROWS_PER_GROUP
+    assert file.read().to_pylist()[7]["blur_severity"] is None
+    assert file.read().to_pylist()[0]["bbox"] is None
+
+
+def test_equal_rows_give_equal_bytes() -> None:
+    assert encode_parquet(to_table(rows(120))) == encode_parquet(to_table(rows(120)))
+    assert encode_parquet(to_table(rows(120))) != encode_parquet(to_table(rows(121)))
+
+
+def test_images_come_back_in_the_order_asked_for(tmp_path: Path) -> None:
+    record = write_shard(str(tmp_path), "data/x.parquet", "test", to_table(rows(250)))
+    wanted = np.array([249, 0, 98, 99, 100, 0])
+    images = read_images(str(tmp_path), record.path, wanted)
+    assert images == [f"image {i}".encode() for i in wanted]
+
+
+def test_rows_that_do_not_fit_the_schema_are_refused() -> None:
+    bad = rows(1)
+    bad[0]["blur_level"] = "three"
+    with pytest.raises((pa.ArrowInvalid, pa.ArrowTypeError)):
+        to_table(bad)
+
+
+@pytest.mark.parametrize("damage", ["missing", "torn"])
+def test_damaged_shards_are_input_errors(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "data" / "x.parquet"
+    path.parent.mkdir()
+    if damage == "torn":
+        path.write_bytes(encode_parquet(to_table(rows(20)))[:-30])
+    with pytest.raises(InputError, match="x.parquet"):
+        read_images(str(tmp_path), "data/x.parquet", np.array([0]))

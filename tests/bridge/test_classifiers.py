@@ -1,0 +1,127 @@
+"""Margin classifiers against numbers worked out with the published code."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bridge.classifiers import (
+    ArcFace,
+    CurricularFace,
+    arcface_logits,
+    curricular_logits,
+    margin_cosine,
+)
+
+ROWS = torch.tensor([[1.0, 0.0], [0.8, 0.6], [0.0, 1.0]])
+FEATURES = torch.tensor([[1.0, 0.2], [0.3, -0.9]])
+OWN = torch.tensor([0, 0])
+
+
+def curricular(momentum: float | None) -> CurricularFace:
+    classifier = CurricularFace(2, 3, momentum=momentum)
+    classifier.weight.data.copy_(ROWS)
+    return classifier
+
+
+def test_worked_example() -> None:
+    classifier = curricular(momentum=0.01)
+    logits = classifier(FEATURES, OWN)
+    expected = [[28.20788, 27.06403, 5.88348], [5.12722, -9.48683, -28.46050]]
+    torch.testing.assert_close(logits, torch.tensor(expected), rtol=0, atol=2e-4)
+    torch.testing.assert_close(classifier.t, torch.tensor([0.0064840]), rtol=1e-4, atol=0)
+
+
+def test_fallback_beyond_the_largest_angle() -> None:
+    classifier = curricular(momentum=None)
+    logits = classifier(torch.tensor([[-1.0, 0.01]]), torch.tensor([0]))
+    assert logits[0, 0].item() == pytest.approx(-30.67097, abs=2e-4)
+    assert classifier.t.item() == pytest.approx(-0.0099995, rel=1e-4)
+
+
+def test_one_update_of_a_batch_counts_as_one_per_image() -> None:
+    classifier = curricular(momentum=None)
+    classifier(FEATURES, OWN)
+    mean = (0.98058 + 0.31623) / 2
+    assert classifier.t.item() == pytest.approx((1 - 0.99**2) * mean, rel=1e-4)
+
+
+def test_t_approaches_the_mean_cosine() -> None:
+    classifier = curricular(momentum=None)
+    for _ in range(500):
+        classifier(FEATURES, OWN)
+    assert classifier.t.item() == pytest.approx((0.98058 + 0.31623) / 2, rel=1e-3)
+
+
+def test_t_moves_in_training_alone_and_in_place() -> None:
+    classifier = curricular(momentum=None).eval()
+    t = classifier.t
+    classifier(FEATURES, OWN)
+    assert t.item() == 0
+    classifier.train()(FEATURES, OWN)
+    assert t.item() > 0 and classifier.t is t and not t.requires_grad
+
+
+def test_two_forwards_before_one_backward() -> None:
+    classifier = curricular(momentum=None)
+    (classifier(FEATURES, OWN).sum() + classifier(FEATURES, OWN).sum()).backward()
+    assert classifier.weight.grad is not None and classifier.weight.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("kind", [ArcFace, CurricularFace])
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_finite_gradients_at_equal_and_opposite_directions(
+    kind: type[ArcFace], sign: float
+) -> None:
+    classifier = kind(2, 3)
+    classifier.weight.data.copy_(ROWS)
+    features = (sign * ROWS[:1]).requires_grad_()
+    logits = classifier(features, torch.tensor([0]))
+    torch.nn.functional.cross_entropy(logits, torch.tensor([0])).backward()
+    assert logits.isfinite().all()
+    assert features.grad is not None and features.grad.isfinite().all()
+
+
+def test_weights_are_initialised() -> None:
+    torch.manual_seed(0)
+    weight = ArcFace(128, 792).weight
+    assert weight.std().item() == pytest.approx(math.sqrt(2 / (128 + 792)), rel=0.05)
+
+
+def test_cosines_stay_precise_under_autocast() -> None:
+    classifier = ArcFace(16, 4)
+    features = torch.randn(3, 16)
+    exact = classifier(features, torch.tensor([0, 1, 2]))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        logits = classifier(features, torch.tensor([0, 1, 2]))
+    assert logits.dtype == torch.float32
+    torch.testing.assert_close(logits, exact)
+
+
+@given(st.floats(-0.9999, 0.9999), st.floats(0, 1))
+def test_margin_adds_to_the_angle(cosine: float, margin: float) -> None:
+    value = margin_cosine(torch.tensor(cosine, dtype=torch.float64), margin).item()
+    assert value == pytest.approx(math.cos(math.acos(cosine) + margin), abs=1e-9)
+
+
+@settings(deadline=None)
+@given(st.lists(st.floats(-0.99, 0.99), min_size=2, max_size=6), st.floats(-1, 1))
+def test_curricular_differs_from_arcface_only_where_the_paper_is_silent(
+    values: list[float], t: float
+) -> None:
+    """Easy classes keep their logit, hard ones change, and so does an own class past pi - m."""
+    cosine, target = torch.tensor([values], dtype=torch.float64), torch.tensor([0])
+    arc = arcface_logits(cosine, target, 0.15, 30.0)[0]
+    curricular = curricular_logits(
+        cosine, target, torch.tensor([t], dtype=torch.float64), 0.15, 30.0
+    )[0]
+    own = arc[0].item() / 30
+    if values[0] > -math.cos(0.15):
+        assert curricular[0] == arc[0]
+    for value, plain, logit in zip(values[1:], arc[1:], curricular[1:], strict=True):
+        expected = 30 * value * (t + value) if value > own else plain.item()
+        assert logit.item() == pytest.approx(expected, abs=1e-9)

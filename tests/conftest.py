@@ -1,0 +1,33 @@
+"""Fixtures shared by the whole suite."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+# Ray prints to the driver and authenticates local clusters by default; neither helps a test.
+os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+os.environ.setdefault("RAY_DEDUP_LOGS", "0")
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+def _shared(part: str) -> Path:
+    folder = SHARED / part
+    if not folder.is_dir():
+        pytest.skip(f"needs the folder shared/{part} beside the checkout")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def shared_assets() -> Path:
+    """Real meshes and photos; tests that use them skip where the folder is absent."""
+    return _shared("assets")
+
+
+@pytest.fixture(scope="session")
+def shared_reference() -> Path:
+    """Golden vectors of the published model; tests that use them skip where absent."""
+    return _shared("reference")
