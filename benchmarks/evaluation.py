@@ -60,8 +60,8 @@ def literal_map(
     batch: int = 256,
 ) -> float:
     """mAP@k over the positives found, by a full sort of every row of similarities."""
-    one_hot = query_labels.max(initial=0) + 1
-    is_object = np.eye(one_hot, dtype=bool)[:, database_labels]
+    num_objects = max(query_labels.max(), database_labels.max()) + 1
+    is_object = np.eye(num_objects, dtype=bool)[:, database_labels]
     precisions = np.arange(1, len(database) + 1)[:k]
     scores = []
     for start in range(0, len(queries), batch):

@@ -52,7 +52,7 @@ def gather_rows(rows: torch.Tensor) -> torch.Tensor:
 
 
 def gather_interleaved(rows: np.ndarray, total: int) -> np.ndarray:
-    """Undo a division of `total` rows into `items[rank::world]`: float32 [total, d] on all ranks."""
+    """Undo the division of `total` rows into `items[rank::world]`: float32 [total, d]."""
     world = World.current()
     if world.size == 1:
         return rows

@@ -43,12 +43,13 @@ def embed_encoded(
     parts = (images[start : start + batch_size] for start in starts)
     decoded = _decode_ahead(parts, model.config.image_size, threads)
     for start, results in zip(starts, decoded, strict=True):
-        good = [i for i, result in enumerate(results) if not isinstance(result, UnreadableImage)]
-        unreadable |= {start + i: str(results[i]) for i in range(len(results)) if i not in good}
-        if good:
-            pixels = torch.from_numpy(np.stack([results[i] for i in good])).permute(0, 3, 1, 2)
+        numbered = list(enumerate(results, start))
+        readable = {row: pixels for row, pixels in numbered if isinstance(pixels, np.ndarray)}
+        unreadable |= {row: str(error) for row, error in numbered if row not in readable}
+        if readable:
+            pixels = torch.from_numpy(np.stack(list(readable.values()))).permute(0, 3, 1, 2)
             descriptors.append(model.embed(pixels.to(device)).cpu().numpy())
-            rows += [start + i for i in good]
+            rows += readable
     return Embedded(np.concatenate(descriptors), np.array(rows, dtype=np.int64), unreadable)
 
 

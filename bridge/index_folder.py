@@ -1,8 +1,8 @@
 """The INDEX artefact: descriptors of queries, database and distractors with what made them.
 
-    <index>/manifest.json             model hash, dataset hashes, counts, dimension
-    <index>/descriptors/*.parquet     image_id, object_id, blur_level, role, descriptor
-    <index>/index.faiss               exact index of the database and the distractors, in row order
+<index>/manifest.json             model hash, dataset hashes, counts, dimension
+<index>/descriptors/*.parquet     image_id, object_id, blur_level, role, descriptor
+<index>/index.faiss               exact index of the database and the distractors, in row order
 """
 
 from __future__ import annotations

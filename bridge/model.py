@@ -60,10 +60,10 @@ class ModelConfig:
     """N: training objects; 0 leaves the classifier out."""
     classifier: Literal["curricular", "arcface"] = "curricular"
     """CurricularFace (behind the published numbers) or ArcFace (the paper's Eq. 10)."""
-    margin: float = 0.15
-    """m, radians."""
-    scale: float = 30.0
-    """gamma."""
+    arcface_margin: float = 0.15
+    """m of Eq. 10, radians."""
+    arcface_scale: float = 30.0
+    """gamma of Eq. 9."""
 
     def __post_init__(self) -> None:
         if not self.heads or self.heads != tuple(h for h in HEADS if h in self.heads):
@@ -152,6 +152,8 @@ class Bridge(nn.Module):
         self.backbone = build_backbone(
             config.backbone, norm=config.norm, weights=weights, keep_stem_pool=config.stem_pool
         )
+        # Twice as fast as the default layout on CPUs, and what tensor cores want.
+        self.backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         channels = self.backbone.num_features
         dims = {h: config.cls_dim if h == "cls" else config.aux_dim for h in config.heads}
         self.heads = nn.ModuleDict(
@@ -167,7 +169,7 @@ class Bridge(nn.Module):
         """Describe images float [B, 3, H, W] with values in 0..1, at the size they have."""
         if self.config.imagenet_norm:
             images = (images - self._mean) / self._std
-        features = self.backbone(images)
+        features = self.backbone(images.contiguous(memory_format=torch.channels_last))
         # Cubes and norms leave the range and the precision of half-width floats.
         with torch.autocast(images.device.type, enabled=False):
             return self._describe(features.float())
@@ -200,7 +202,7 @@ class Bridge(nn.Module):
         pixels = images.to(self.fuse.weight.device)
         pixels = pixels.float() if images.is_floating_point() else pixels.float() / 255
         if tuple(pixels.shape[2:]) != self.config.image_size:
-            pixels = F.interpolate(pixels, self.config.image_size, mode="bilinear", antialias=False)
+            pixels = F.interpolate(pixels, self.config.image_size, mode="bilinear", antialias=True)
         with _evaluating(self):
             return F.normalize(self(pixels).descriptor)
 
@@ -209,7 +211,8 @@ def _classifier(config: ModelConfig) -> ArcFace | CurricularFace | None:
     if not config.num_classes:
         return None
     kind = CurricularFace if config.classifier == "curricular" else ArcFace
-    return kind(config.descriptor_dim, config.num_classes, config.margin, config.scale)
+    size = (config.descriptor_dim, config.num_classes)
+    return kind(*size, config.arcface_margin, config.arcface_scale)
 
 
 def _unit(vectors: torch.Tensor) -> torch.Tensor:

@@ -50,7 +50,7 @@ class Recipe:
     sharp_only: bool = False
     """Train on the sharp image of each trajectory only (the paper's Ours-sharp)."""
     validate_every: int = 0
-    """Steps between validations and checkpoints, besides those at the end of each epoch; 0: none."""
+    """Steps between validations and checkpoints, besides those after each epoch; 0: none."""
     log_every: int = 20
     """Steps between lines of metrics."""
     seed: int = 0
@@ -154,8 +154,14 @@ class Trainer:
         self.model = model.to(self._device).train()
         self._losses: nn.Module = TupleLosses(self.model, recipe)
         if self._world.size > 1:
+            weights = recipe.loss
             self._losses = DistributedDataParallel(
-                self._losses, device_ids=[self._device] if self._device.type == "cuda" else None
+                self._losses,
+                device_ids=[self._device] if self._device.type == "cuda" else None,
+                # A head whose loss has no weight gets no gradient.
+                find_unused_parameters=not (
+                    weights.classification and weights.blur and weights.localisation
+                ),
             )
         self._optimizer = torch.optim.Adam(self.model.parameters(), lr=recipe.learning_rate)
 
@@ -173,9 +179,7 @@ class Trainer:
         """Train from the current step to the end, yielding an event per interval."""
         sums: dict[str, float] = defaultdict(float)
         started, steps, waited = time.monotonic(), 0, 0.0
-        batches = prefetch(
-            self._data, self._slices(), self.model.config.image_size, self._threads
-        )
+        batches = prefetch(self._data, self._slices(), self.model.config.image_size, self._threads)
         while self.step < self.total_steps:
             asked = time.monotonic()
             batch = next(batches).to(self._device)

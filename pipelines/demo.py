@@ -19,7 +19,6 @@ import torch
 from bridge import cli, storage
 from bridge.checkpoint import save_model
 from bridge.model import Bridge
-from bridge.report import text_table
 from pipelines import build_index, evaluate, synthesize, train
 
 

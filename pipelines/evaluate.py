@@ -30,9 +30,9 @@ from bridge.index_folder import (
     open_index_manifest,
     read_descriptors,
 )
-from bridge.metrics import RetrievalResult, evaluate_retrieval
-from bridge.report import K_BY_PROTOCOL, Gallery, MethodResult, ReportData, Tile, write_report
-from bridge.report import text_table
+from bridge.metrics import K_BY_PROTOCOL, RetrievalResult, evaluate_retrieval
+from bridge.report import Gallery, MethodResult, ReportData, Tile, write_report
+from bridge.report.tables import map_table, text_table
 
 
 @dataclass(frozen=True)
@@ -72,16 +72,17 @@ def run(config: EvaluateConfig) -> dict[str, dict[str, RetrievalResult]]:
     indexes = [_open(path) for path in (config.index, *config.compare)]
     _refuse_mixture(indexes)
     out = storage.prepare_output(config.out)
-    methods = [MethodResult(index.name, evaluate(index.rows)) for index in indexes]
+    methods = tuple(MethodResult(index.name, evaluate(index.rows)) for index in indexes)
     data = ReportData(
         title=config.title,
         methods=methods,
-        galleries=galleries(indexes[0], config.galleries_per_level, config.seed),
+        galleries=tuple(galleries(indexes[0], config.galleries_per_level, config.seed)),
         provenance=provenance(config, indexes),
     )
     write_report(out, data)
-    for protocol in methods[0].protocols:
-        print(text_table(methods, protocol))
+    for protocol in data.protocol_names():
+        print(f"\n{protocol}, mAP in percent by query blur level")
+        print(text_table(map_table(data.results(protocol))))
     print(f"report: {storage.join(out, 'report.html')}")
     return {method.name: dict(method.protocols) for method in methods}
 
@@ -121,7 +122,6 @@ def evaluate(rows: Descriptors) -> dict[str, RetrievalResult]:
             database_labels,
             k=K_BY_PROTOCOL[name],
             query_blur_levels=queries.blur_levels,
-            database_blur_levels=database.blur_levels,
         )
     return results
 
@@ -154,10 +154,10 @@ def galleries(index: OpenIndex, per_level: int, seed: int, top: int = 10) -> lis
         return [
             Gallery(
                 query=_tile(queries, row),
-                results=[
+                results=tuple(
                     _tile(database, int(hit), float(similarity), queries.object_ids[row])
                     for hit, similarity in zip(results, scores, strict=True)
-                ],
+                ),
             )
             for row, results, scores in zip(chosen, hits, similarities, strict=True)
         ]

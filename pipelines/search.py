@@ -1,7 +1,7 @@
 """Find the database images most like some pictures.
 
-    python pipelines/search.py --images a.jpg b.jpg --top 20
-    python pipelines/search.py --index indexes/mine --images a.jpg --json
+python pipelines/search.py --images a.jpg b.jpg --top 20
+python pipelines/search.py --index indexes/mine --images a.jpg --json
 """
 
 from __future__ import annotations

@@ -14,6 +14,16 @@ import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from bridge.simulator import (
+    Backgrounds,
+    ObjectEntry,
+    PhotoBackgrounds,
+    ProceduralBackgrounds,
+    SimulatorConfig,
+    procedural_objects,
+    scan_meshes,
+)
+
 from bridge import cli, storage
 from bridge.dataset.manifest import (
     MANIFEST,
@@ -26,15 +36,6 @@ from bridge.dataset.manifest import (
 from bridge.errors import InputError
 from bridge.images import ImageFormat
 from bridge.progress import progress
-from bridge.simulator import (
-    Backgrounds,
-    ObjectEntry,
-    PhotoBackgrounds,
-    ProceduralBackgrounds,
-    SimulatorConfig,
-    procedural_objects,
-    scan_meshes,
-)
 from bridge.synthesis import (
     Kind,
     ShardTask,
@@ -212,7 +213,7 @@ def run(config: SynthesizeConfig) -> Manifest:
     failed = sum(r.reason == "trajectory" for r in manifest.all_rejections)
     if failed > config.max_rejected * plan.num_trajectories:
         raise InputError(
-            f"{failed} of {plan.num_trajectories} trajectories passed no filter, more than the share "
+            f"{failed} of {plan.num_trajectories} trajectories passed no filter, more than "
             f"--max-rejected {config.max_rejected} allows: are the objects thin or tiny?"
         )
     manifest = manifest.finished()

@@ -72,7 +72,10 @@ def _rows(number: int, trajectory: int, size: tuple[int, int]) -> list[dict]:
         name = image_id(object_id, trajectory, window)
         rows.append(
             {
-                "image": {"bytes": encode(picture(number, level, size, rng)), "path": f"{name}.jpg"},
+                "image": {
+                    "bytes": encode(picture(number, level, size, rng)),
+                    "path": f"{name}.jpg",
+                },
                 "image_id": name,
                 "object_id": object_id,
                 "category": f"shape{number % 3}",

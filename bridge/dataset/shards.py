@@ -87,7 +87,9 @@ def open_shard(dataset: str, path: str) -> pq.ParquetFile:
     try:
         return pq.ParquetFile(fs.open_input_file(inner))
     except FileNotFoundError as error:
-        raise InputError(f"The shard {target} is missing although its manifest names it.") from error
+        raise InputError(
+            f"The shard {target} is missing although its manifest names it."
+        ) from error
     except pa.ArrowInvalid as error:
         raise InputError(f"The shard {target} is damaged: {error}") from error
 

@@ -16,7 +16,7 @@ import numpy as np
 from bridge.dataset.labels import Labels
 
 BLUR_LEVELS = 6
-"""The benchmark uses blur levels 1..6; images of levels 7..10 are neither trained on nor searched."""
+"""The benchmark uses levels 1..6; images of levels 7..10 are neither trained on nor searched."""
 
 ALL_BLUR_LEVELS = 10
 
@@ -102,9 +102,7 @@ class _ObjectTable:
         has_level = np.zeros((len(names), ALL_BLUR_LEVELS), dtype=bool)
         has_level[index, self.level - 1] = True
         assigned = assign_levels(has_level, rng)
-        return {
-            level: names[assigned == level].tolist() for level in range(1, BLUR_LEVELS + 1)
-        }
+        return {level: names[assigned == level].tolist() for level in range(1, BLUR_LEVELS + 1)}
 
 
 def _tables(labels: Labels) -> Iterable[tuple[str, _ObjectTable]]:
