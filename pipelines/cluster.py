@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import ray
+import ray.data
 
 
 def connect(num_cpus: int | None = None) -> None:
@@ -16,6 +17,7 @@ def connect(num_cpus: int | None = None) -> None:
     A cluster is found through RAY_ADDRESS or a node's own `ray start`; one that is already
     connected is kept.
     """
+    _quieten()
     if ray.is_initialized():
         return
     # Workers are told where they run by absolute paths; a changed directory would only hide files.
@@ -26,8 +28,16 @@ def connect(num_cpus: int | None = None) -> None:
         num_cpus=None if on_cluster else num_cpus,
         include_dashboard=None if on_cluster else False,
         logging_level=logging.WARNING,
-        configure_logging=True,
+        # What the workers say is for debugging; progress and errors come from the drivers.
+        log_to_driver="BRIDGE_WORKER_LOGS" in os.environ,
     )
+
+
+def _quieten() -> None:
+    """Drop Ray's running commentary; the drivers have their own progress."""
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    for name in ("ray.data", "ray._private.authentication", "ray.tune", "ray.train"):
+        logging.getLogger(name).setLevel(logging.ERROR)
 
 
 def num_cpus() -> float:

@@ -35,7 +35,7 @@ from bridge.run_log import RunLog, format_line, read_metrics
 from bridge.trainer import Event, Recipe, Trainer
 from bridge.training_data import load_training_data
 from bridge.validation import CHOICE, load_validation_data
-from pipelines import cluster, synthesize
+from pipelines import cluster
 
 RUN_FILE = "run.json"
 DEFAULT_DATA = "data/synthetic"
@@ -157,6 +157,9 @@ def ensure_data(data: str, num_cpus: int | None) -> None:
     """Make the default dataset where it does not exist yet; InputError for another missing one."""
     folder = storage.absolute(data)
     if data == DEFAULT_DATA and not storage.exists(storage.join(folder, MANIFEST)):
+        # Training processes import this module too, and need no simulator.
+        from pipelines import synthesize
+
         print(f"{data} does not exist yet: synthesising a small dataset there first.")
         synthesize.run(synthesize.SynthesizeConfig(out=folder, num_cpus=num_cpus))
     open_manifest(folder)
@@ -198,6 +201,8 @@ def _scaling(config: TrainConfig) -> ray.train.ScalingConfig:
     per_worker = min(share, config.cpus_per_worker or MAX_CPUS_PER_WORKER)
     # Rounded down, to whole CPUs or to Ray's resolution, so that all workers fit.
     per_worker = int(per_worker) if per_worker >= 1 else int(per_worker * 10_000) / 10_000
+    device = "a GPU" if use_gpu else f"{per_worker:g} CPUs"
+    print(f"starting {max(workers, 1)} training process(es) with {device} each", flush=True)
     return ray.train.ScalingConfig(
         num_workers=workers, use_gpu=use_gpu, resources_per_worker={"CPU": per_worker}
     )

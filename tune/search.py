@@ -137,8 +137,9 @@ def _tuner(config: SearchConfig, out: str) -> ray.tune.Tuner:
         weights=config.weights,
         recipe=replace(preset.recipe, epochs=config.epochs, seed=config.seed),
     )
-    # The training workers of a trial hold its resources; its driver only waits for them.
-    trial = ray.tune.with_resources(make_trial(base), {"CPU": 0})
+    # The training workers of a trial hold its resources; its driver only waits for them. Tune
+    # wants it to need something, so it needs a megabyte and leaves all CPUs to the workers.
+    trial = ray.tune.with_resources(make_trial(base), {"CPU": 0, "memory": 1 << 20})
     folder = storage.join(out, "tune")
     if ray.tune.Tuner.can_restore(folder):
         return ray.tune.Tuner.restore(folder, trial, restart_errored=True)

@@ -1,0 +1,157 @@
+"""What lies behind the object: crops of photos, or procedural pictures where there are none."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+from PIL import Image
+
+from bridge.errors import InputError
+from bridge.images import UnreadableImage, decode
+
+PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+MAX_BAD_DRAWS = 20
+
+
+@dataclass(frozen=True)
+class Background:
+    """A picture of the size of the image, uint8 RGB [H, W, 3], and where it came from."""
+
+    pixels: np.ndarray
+    background_id: str
+
+
+class Backgrounds(Protocol):
+    """A source of backgrounds; `rejected` maps photos that could not be read to the reason."""
+
+    rejected: dict[str, str]
+
+    def sample(self, rng: np.random.Generator, image_size: tuple[int, int]) -> Background:
+        """Draw a background of (H, W) pixels."""
+
+
+class PhotoBackgrounds:
+    """Random crops of the photos in a folder.
+
+    Photos are divided by their names between datasets and distractors, so that a background
+    never gives away which distractor is related to a query. A folder too small for that is
+    shared.
+
+    Args:
+        folder: searched with all its sub-folders.
+        subset: the half to draw from.
+
+    Raises:
+        InputError: the folder is missing or holds no photo.
+    """
+
+    def __init__(self, folder: str | Path, subset: Literal["dataset", "distractors"]) -> None:
+        self._root = Path(folder)
+        self.rejected: dict[str, str] = {}
+        if not self._root.is_dir():
+            raise InputError(f"The background folder {self._root} does not exist.")
+        names = sorted(
+            path.relative_to(self._root).as_posix()
+            for path in self._root.rglob("*")
+            if path.suffix.lower() in PHOTO_SUFFIXES and path.is_file()
+        )
+        if not names:
+            raise InputError(f"The background folder {self._root} holds no photo.")
+        self._names: Sequence[str] = [name for name in names if _subset(name) == subset] or names
+
+    def sample(self, rng: np.random.Generator, image_size: tuple[int, int]) -> Background:
+        """Draw a photo and crop it to (H, W) without stretching; unreadable ones are skipped.
+
+        Raises:
+            InputError: many photos in a row could not be read.
+        """
+        for _ in range(MAX_BAD_DRAWS):
+            name = self._names[rng.integers(len(self._names))]
+            try:
+                photo = decode((self._root / name).read_bytes())
+            except (OSError, UnreadableImage) as error:
+                self.rejected[name] = str(error)
+                continue
+            return Background(crop(photo, rng, image_size), name)
+        raise InputError(f"{MAX_BAD_DRAWS} photos in a row of {self._root} could not be read.")
+
+
+def _subset(name: str) -> str:
+    odd = hashlib.sha256(name.encode()).digest()[0] % 2
+    return "distractors" if odd else "dataset"
+
+
+def crop(photo: np.ndarray, rng: np.random.Generator, image_size: tuple[int, int]) -> np.ndarray:
+    """The largest part of a photo with the proportions of (H, W), at a random place, resized."""
+    height, width = image_size
+    scale = min(photo.shape[0] / height, photo.shape[1] / width)
+    crop_height, crop_width = height * scale, width * scale
+    top = rng.uniform(0, photo.shape[0] - crop_height)
+    left = rng.uniform(0, photo.shape[1] - crop_width)
+    box = (left, top, left + crop_width, top + crop_height)
+    picture = Image.fromarray(photo).resize((width, height), Image.Resampling.BICUBIC, box)
+    return np.asarray(picture)
+
+
+class ProceduralBackgrounds:
+    """Pictures of clouds of colour over several scales, with some edges, stripes and blobs."""
+
+    def __init__(self) -> None:
+        self.rejected: dict[str, str] = {}
+
+    def sample(self, rng: np.random.Generator, image_size: tuple[int, int]) -> Background:
+        """Draw a picture of (H, W) pixels; its id is the number that it was made from."""
+        number = int(rng.integers(2**48))
+        pixels = procedural_background(np.random.default_rng(number), image_size)
+        return Background(pixels, f"procedural/{number:012x}")
+
+
+def procedural_background(rng: np.random.Generator, image_size: tuple[int, int]) -> np.ndarray:
+    """A picture uint8 RGB [H, W, 3] whose detail falls off with frequency as in photos."""
+    height, width = image_size
+    picture = np.full((height, width, 3), rng.uniform(60, 190, 3), np.float32)
+    for octave in range(2, 8):
+        cells = (2 ** (octave - 1), 2**octave, 3)
+        noise = rng.normal(0, 130 / octave**1.5, cells) * [1, 0.9, 0.8]
+        noise = 0.6 * noise.mean(axis=2, keepdims=True) + 0.4 * noise
+        picture += _enlarge(noise.astype(np.float32), image_size)
+    y, x = np.mgrid[0:height, 0:width].astype(np.float32) / max(height, width)
+    for _ in range(rng.integers(3, 8)):
+        weight = rng.uniform(0.3, 0.9) * _structure(rng, x, y)[..., None]
+        picture += weight * (rng.uniform(20, 235, 3).astype(np.float32) - picture)
+    return np.clip(picture, 0, 255).astype(np.uint8)
+
+
+def _structure(rng: np.random.Generator, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Mask [H, W] in 0..1 of a half plane, a row of stripes or a blob."""
+    angle = rng.uniform(0, np.pi)
+    across = np.cos(angle) * (x - rng.uniform(0.1, 0.9)) + np.sin(angle) * (y - rng.uniform(0.1, 0.7))
+    along = np.cos(angle) * y - np.sin(angle) * x
+    sharpness = rng.uniform(20, 400)
+    kind = rng.integers(3)
+    if kind == 0:
+        inside = across
+    elif kind == 1:
+        inside = np.minimum(
+            np.sin(across * rng.uniform(20, 120)) * 0.02, rng.uniform(0.03, 0.2) - np.abs(across)
+        )
+    else:
+        length = rng.uniform(0.5, 2)
+        inside = rng.uniform(0.05, 0.25) - np.hypot(across, along * length - rng.uniform(-0.5, 0.5))
+    return 1 / (1 + np.exp(-np.clip(inside * sharpness, -30, 30)))
+
+
+def _enlarge(channels: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
+    height, width = image_size
+    planes = [
+        Image.fromarray(np.ascontiguousarray(channels[..., k])).resize(
+            (width, height), Image.Resampling.BICUBIC
+        )
+        for k in range(3)
+    ]
+    return np.stack([np.asarray(plane) for plane in planes], axis=-1)

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from bridge.dataset.manifest import open_manifest
+from bridge.embedding import embed_encoded
+from bridge.metrics import evaluate_retrieval
+from bridge.model import Bridge, ModelConfig
+from bridge.validation import CHOICE, load_validation_data, validate
+from tests.factories import make_dataset
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BRIDGE_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture(scope="module")
+def model() -> Bridge:
+    torch.manual_seed(0)
+    return Bridge(
+        ModelConfig(backbone="resnet18", image_size=(24, 32), cls_dim=16, aux_dim=8, num_classes=0)
+    )
+
+
+def test_scores_are_those_of_the_benchmark(tmp_path: Path, model: Bridge) -> None:
+    make_dataset(tmp_path / "data", {"train": 1, "validation": 4})
+    manifest = open_manifest(str(tmp_path / "data"))
+    data = load_validation_data(str(tmp_path / "data"), manifest, seed=0)
+    assert data is not None
+    scores = validate(model, data)
+    labels, n = data.labels, data.num_queries
+    descriptors = embed_encoded(model, labels.read_images()).descriptors
+    expected = evaluate_retrieval(
+        descriptors[:n], descriptors[n:], labels.object[:n], labels.object[n:]
+    )
+    assert scores["validation/map"] == pytest.approx(expected.map["retrieved"], abs=1e-6)
+    assert 0 < scores[CHOICE] <= 1
+    assert {f"validation/map_blur_level_{level}" for level in np.unique(labels.blur_level[:n])} <= (
+        scores.keys()
+    )
+
+
+def test_datasets_without_validation_objects_have_no_benchmark(tmp_path: Path) -> None:
+    make_dataset(tmp_path / "data", {"train": 2})
+    manifest = open_manifest(str(tmp_path / "data"))
+    assert load_validation_data(str(tmp_path / "data"), manifest, seed=0) is None
+
+
+def test_an_unreadable_validation_image_is_named(tmp_path: Path, model: Bridge) -> None:
+    make_dataset(tmp_path / "data", {"validation": 2})
+    manifest = open_manifest(str(tmp_path / "data"))
+    data = load_validation_data(str(tmp_path / "data"), manifest, seed=0)
+    assert data is not None
+
+    class Broken:
+        def __len__(self) -> int:
+            return len(data.images)
+
+        def __getitem__(self, row: int) -> bytes:
+            return b"" if row == 3 else data.images[row]
+
+    name = data.labels.image_id[3].as_py()
+    broken = type(data)(data.labels, Broken(), data.num_queries)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=name):
+        validate(model, broken)
