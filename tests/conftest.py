@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -31,3 +32,21 @@ def shared_assets() -> Path:
 def shared_reference() -> Path:
     """Golden vectors of the published model; tests that use them skip where absent."""
     return _shared("reference")
+
+
+@pytest.fixture(scope="session")
+def ray_cluster() -> Iterator[None]:
+    """One local Ray cluster for all tests of the drivers."""
+    import ray
+
+    from pipelines import cluster
+
+    cluster.connect(num_cpus=2)
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def node_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Training caches of the suite go where its other files go; Ray's workers inherit this."""
+    os.environ["BRIDGE_CACHE"] = str(tmp_path_factory.mktemp("cache"))

@@ -6,6 +6,8 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import trimesh
+from PIL import Image
 
 from bridge.dataset.manifest import Manifest, ShardResult
 from bridge.dataset.schema import image_id, to_table
@@ -88,3 +90,30 @@ def _rows(number: int, trajectory: int, size: tuple[int, int]) -> list[dict]:
             }
         )
     return rows
+
+
+def make_meshes(folder: Path, objects: dict[str, int], seed: int = 0) -> None:
+    """Write textured boxes as `<category>/<number>.glb`, each with proportions of its own."""
+    rng = np.random.default_rng(seed)
+    for category, count in objects.items():
+        (folder / category).mkdir(parents=True, exist_ok=True)
+        for number in range(count):
+            textured_box(rng).export(folder / category / f"{number:03d}.glb")
+
+
+def textured_box(rng: np.random.Generator) -> trimesh.Trimesh:
+    """A box with four-coloured faces."""
+    corners = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) / 2
+    face = np.column_stack([corners, np.full(4, 0.5)])
+    turns = [trimesh.transformations.rotation_matrix(a, [0, 1, 0]) for a in (0, 1.5708, 3.1416)]
+    turns += [trimesh.transformations.rotation_matrix(a, [1, 0, 0]) for a in (-1.5708, 1.5708)]
+    turns.append(trimesh.transformations.rotation_matrix(-1.5708, [0, 1, 0]))
+    vertices = np.concatenate([trimesh.transform_points(face, turn) for turn in turns])
+    faces = np.concatenate(
+        [[[4 * i, 4 * i + 1, 4 * i + 2], [4 * i, 4 * i + 2, 4 * i + 3]] for i in range(6)]
+    )
+    texture = rng.integers(0, 256, (2, 2, 3)).astype(np.uint8).repeat(16, 0).repeat(16, 1)
+    visual = trimesh.visual.TextureVisuals(
+        uv=np.tile(corners + 0.5, (6, 1)), image=Image.fromarray(texture)
+    )
+    return trimesh.Trimesh(vertices * rng.uniform(0.7, 1.0, 3), faces, visual=visual, process=False)

@@ -71,7 +71,7 @@ class PhotoBackgrounds:
             InputError: many photos in a row could not be read.
         """
         for _ in range(MAX_BAD_DRAWS):
-            name = self._names[rng.integers(len(self._names))]
+            name = self._names[int(rng.integers(len(self._names)))]
             try:
                 photo = decode((self._root / name).read_bytes())
             except (OSError, UnreadableImage) as error:
@@ -130,7 +130,9 @@ def procedural_background(rng: np.random.Generator, image_size: tuple[int, int])
 def _structure(rng: np.random.Generator, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Mask [H, W] in 0..1 of a half plane, a row of stripes or a blob."""
     angle = rng.uniform(0, np.pi)
-    across = np.cos(angle) * (x - rng.uniform(0.1, 0.9)) + np.sin(angle) * (y - rng.uniform(0.1, 0.7))
+    across = np.cos(angle) * (x - rng.uniform(0.1, 0.9)) + np.sin(angle) * (
+        y - rng.uniform(0.1, 0.7)
+    )
     along = np.cos(angle) * y - np.sin(angle) * x
     sharpness = rng.uniform(20, 400)
     kind = rng.integers(3)

@@ -27,9 +27,7 @@ def added_frame(index: int) -> int:
     return start if start < window(index - 1)[0] else end - 1
 
 
-def expose(
-    renderer: Renderer, mesh: Mesh, trajectory: Trajectory, subframes: int
-) -> np.ndarray:
+def expose(renderer: Renderer, mesh: Mesh, trajectory: Trajectory, subframes: int) -> np.ndarray:
     """Render the sharp image and the ten blurred ones.
 
     Args:

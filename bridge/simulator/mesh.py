@@ -142,8 +142,9 @@ def _halvings(texture: np.ndarray) -> list[np.ndarray]:
 
 def _box(surfaces: Sequence[Surface]) -> tuple[np.ndarray, float]:
     """Centre and diagonal of the box around all vertices that a triangle uses."""
-    if any(s.faces.size and not 0 <= s.faces.min() <= s.faces.max() < len(s.vertices)
-           for s in surfaces):
+    if any(
+        s.faces.size and not 0 <= s.faces.min() <= s.faces.max() < len(s.vertices) for s in surfaces
+    ):
         raise MeshError("bad_geometry", "a triangle names a vertex that does not exist")
     used = np.concatenate([s.vertices[np.unique(s.faces)] for s in surfaces])
     used = used[np.isfinite(used).all(axis=1)]

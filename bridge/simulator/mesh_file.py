@@ -67,7 +67,7 @@ def _surface(part: Any, transform: np.ndarray) -> Surface:
 
 def _material(part: Any) -> Any:
     """The physically based material of a part, or None."""
-    material = getattr(part.visual, "material", None)
+    material: Any = getattr(part.visual, "material", None)
     return material.to_pbr() if hasattr(material, "to_pbr") else material
 
 

@@ -89,7 +89,7 @@ def _vase(rng: Rng) -> list[Surface]:
 
 
 def _box(rng: Rng) -> list[Surface]:
-    return box(rng.uniform(0.35, 1, 3))
+    return box(rng.uniform(0.35, 1, 3).tolist())
 
 
 def _gear(rng: Rng) -> list[Surface]:
@@ -156,8 +156,14 @@ def _mug(rng: Rng) -> list[Surface]:
     radius, height = rng.uniform(0.45, 0.75), rng.uniform(1, 1.6)
     flare = rng.uniform(0.8, 1.2)
     profile = np.array(
-        [[0, 0], [radius, 0], [radius * flare, height], [radius * flare - 0.08, height],
-         [radius - 0.08, 0.1], [0, 0.1]]
+        [
+            [0, 0],
+            [radius, 0],
+            [radius * flare, height],
+            [radius * flare - 0.08, height],
+            [radius - 0.08, 0.1],
+            [0, 0.1],
+        ]
     )
     angle = np.linspace(-0.5 * np.pi, 0.5 * np.pi, 24)
     reach = rng.uniform(0.3, 0.5)
@@ -192,7 +198,8 @@ def _chair(rng: Rng) -> list[Surface]:
     tilt = euler_matrix(np.array([-rng.uniform(0, 0.3), 0, 0]))
     parts = box((seat, 0.15, seat), (0, height, 0))
     parts += [
-        moved(side, (0, height, -seat / 2), tilt) for side in box((seat, back, 0.12), (0, back / 2, 0))
+        moved(side, (0, height, -seat / 2), tilt)
+        for side in box((seat, back, 0.12), (0, back / 2, 0))
     ]
     for corner in ((-place, -place), (-place, place), (place, -place), (place, place)):
         parts += box((leg, height, leg), (corner[0], height / 2, corner[1]))
@@ -208,8 +215,12 @@ def _superquadric(rng: Rng) -> list[Surface]:
     lift = np.arcsin(np.clip(ball.vertices[:, 1], -1, 1))
     ring = _power(np.cos(lift), north)
     vertices = np.stack(
-        [ring * _power(np.sin(around), east), _power(np.sin(lift), north),
-         ring * _power(np.cos(around), east)], -1
+        [
+            ring * _power(np.sin(around), east),
+            _power(np.sin(lift), north),
+            ring * _power(np.cos(around), east),
+        ],
+        -1,
     )
     return [Surface(vertices * rng.uniform(0.5, 1, 3), ball.faces, ball.uv)]
 

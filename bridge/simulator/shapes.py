@@ -40,7 +40,9 @@ def revolve(profile: np.ndarray, repeat: tuple[float, float] = (2, 1), sides: in
 
 
 def sweep(
-    path: np.ndarray, radius: np.ndarray | float, repeat: tuple[float, float] = (1, 6),
+    path: np.ndarray,
+    radius: np.ndarray | float,
+    repeat: tuple[float, float] = (1, 6),
     sides: int = 16,
 ) -> Surface:
     """A tube of round section along a path [M, 3]; `radius` may be one per point."""

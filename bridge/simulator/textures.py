@@ -25,9 +25,7 @@ def _palette(rng: np.random.Generator) -> Palette:
     hue = rng.uniform()
     step = rng.choice([0.08, 0.33, 0.5])
     colours = [
-        colorsys.hsv_to_rgb(
-            (hue + i * step + rng.normal(0, 0.03)) % 1, rng.uniform(0.35, 1), value
-        )
+        colorsys.hsv_to_rgb((hue + i * step + rng.normal(0, 0.03)) % 1, rng.uniform(0.35, 1), value)
         for i, value in enumerate(rng.permutation([0.35, 0.6, 0.8, 0.95, 1.0]))
     ]
     return np.round(np.array(colours) * 255).astype(np.uint8)
@@ -73,8 +71,9 @@ def _noise(rng: np.random.Generator, first: int = 2, octaves: int = 5) -> np.nda
     for octave in range(octaves):
         cells = first * 2**octave
         lattice = np.tile(rng.normal(0, 0.6**octave, (cells, cells)).astype(np.float32), (3, 3))
-        picture = Image.fromarray(lattice).resize((SIZE, SIZE), Image.Resampling.BICUBIC,
-                                                  (cells, cells, 2 * cells, 2 * cells))
+        picture = Image.fromarray(lattice).resize(
+            (SIZE, SIZE), Image.Resampling.BICUBIC, (cells, cells, 2 * cells, 2 * cells)
+        )
         total += np.asarray(picture)
     return total / total.std()
 

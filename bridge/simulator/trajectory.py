@@ -43,7 +43,9 @@ class Trajectory:
         """Rotation [3, 3] (Rz Ry Rx) and translation [3] at a frame, which may be fractional."""
         share = frame / (NUM_FRAMES - 1)
         angles = self.rotation[0] + share * (self.rotation[1] - self.rotation[0])
-        return euler_matrix(angles), self.location[0] + share * (self.location[1] - self.location[0])
+        return euler_matrix(angles), self.location[0] + share * (
+            self.location[1] - self.location[0]
+        )
 
 
 def euler_matrix(angles: np.ndarray) -> np.ndarray:
@@ -86,9 +88,7 @@ def sample_locations(rng: np.random.Generator, image_size: tuple[int, int]) -> n
                 return points if width >= height else points[:, [1, 0, 2]]
 
 
-def initial_rotation(
-    rng: np.random.Generator, extents: tuple[float, float, float]
-) -> np.ndarray:
+def initial_rotation(rng: np.random.Generator, extents: tuple[float, float, float]) -> np.ndarray:
     """Euler angles [3] in radians that show a large face of the object to the camera."""
     x, y, z = extents
     largest = max(y * z, x * y, x * z)

@@ -131,9 +131,7 @@ def test_small_data_makes_small_batches(dataset: Path) -> None:
 
 def _train_rank(rank: int, port: int, dataset: Path, recipe: Recipe, out: Path) -> None:
     torch.set_num_threads(1)
-    dist.init_process_group(
-        "gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2
-    )
+    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
     trainer = make_trainer(dataset, recipe)
     events = [event.metrics for event in trainer.run()]
     torch.save({"weights": weights(trainer), "last": events[-1]}, out / f"{rank}.pt")

@@ -2,7 +2,8 @@
 
 There are 2x2 samples per pixel. Visibility comes first, so that attributes are worked out only
 for triangles that show: `depth` holds 1/distance (0 = empty), `owner` the row in `planes`.
-No step uses fast-math, so that images are equal on every processor.
+No step uses fast-math, so that images are equal on every processor. What is compiled together
+stays in one file: numba's cache on disk notices changes to the caller's file only.
 """
 
 from __future__ import annotations
@@ -27,11 +28,21 @@ LAMP_WATTS = 1000.0
 AMBIENT = 0.6
 GAMMA = 2.2
 
+Array = np.ndarray
+
 _jit = njit(cache=True, nogil=True, error_model="numpy")
 
 
 @_jit
-def transform_vertices(vertices, normals, rotation, translation, scale, camera, light):  # type: ignore[no-untyped-def]
+def transform_vertices(
+    vertices: Array,
+    normals: Array,
+    rotation: Array,
+    translation: Array,
+    scale: float,
+    camera: Array,
+    light: Array,
+) -> None:
     """Camera-space positions [V, 3] and display-space light on front and back [V, 2].
 
     The lamp is a point source: its power spreads over a sphere, Lambert's law divides by pi.
@@ -57,9 +68,20 @@ def transform_vertices(vertices, normals, rotation, translation, scale, camera, 
 
 
 @_jit
-def draw_triangles(  # type: ignore[no-untyped-def]
-    faces, face_texture, mips, uv, tint, camera, light, focal, depth, owner, planes, plane_mip
-):
+def draw_triangles(
+    faces: Array,
+    face_texture: Array,
+    mips: Array,
+    uv: Array,
+    tint: Array,
+    camera: Array,
+    light: Array,
+    focal: float,
+    depth: Array,
+    owner: Array,
+    planes: Array,
+    plane_mip: Array,
+) -> tuple[int, int, int, int]:
     """Settle which triangle owns each sample.
 
     Returns:
@@ -68,14 +90,19 @@ def draw_triangles(  # type: ignore[no-untyped-def]
     height, width = depth.shape
     box = np.array([height, 0, width, 0])
     corners = np.empty((4, CORNER_SIZE))
+    ends = np.empty((4, 2), np.int64)
+    shares = np.empty(4)
     used = 0
     for f in range(len(faces)):
-        count = _clip(f, faces, uv, tint, camera, light, corners)
+        count = _clip(faces[f], camera, ends, shares)
         for k in range(count):
-            corners[k, X] = width / 2 + focal * corners[k, X] * corners[k, INVERSE_DEPTH]
-            corners[k, Y] = height / 2 - focal * corners[k, Y] * corners[k, INVERSE_DEPTH]
+            _project(ends[k], shares[k], camera, focal, width, height, corners[k])
+        painted = False
         for k in range(1, count - 1):
             if _fill(corners, k, used, depth, owner, box):
+                if not painted:
+                    _paint(faces[f], count, ends, shares, uv, tint, camera, light, corners)
+                    painted = True
                 _write_planes(corners, k, planes[used])
                 _choose_mip(corners, k, mips, face_texture[f], plane_mip[used])
                 used += 1
@@ -83,30 +110,67 @@ def draw_triangles(  # type: ignore[no-untyped-def]
 
 
 @_jit
-def _clip(f, faces, uv, tint, camera, light, corners):  # type: ignore[no-untyped-def]
-    """Write the polygon of a triangle in front of the near plane; return its corner count."""
-    a, b, c = faces[f]
-    in_front = (-camera[a, 2] > NEAR) + (-camera[b, 2] > NEAR) + (-camera[c, 2] > NEAR)
-    if in_front == 0:
-        return 0
-    side = 0 if _faces_camera(camera[a], camera[b], camera[c]) else 1
+def _clip(face: Array, camera: Array, ends: Array, shares: Array) -> int:
+    """Cut a triangle at the near plane.
+
+    Corner k of the result lies at `shares[k]` of the way between the vertices `ends[k]`.
+    Returns the number of corners, 0 to 4.
+    """
     count = 0
     for k in range(3):
-        i = faces[f, k]
-        j = faces[f, (k + 1) % 3]
+        i, j = face[k], face[(k + 1) % 3]
         distance_i, distance_j = -camera[i, 2], -camera[j, 2]
         if distance_i > NEAR:
-            _write_corner(i, i, 0.0, side, uv, tint, camera, light, corners[count])
+            ends[count] = i
+            shares[count] = 0
             count += 1
         if (distance_i > NEAR) != (distance_j > NEAR):
-            share = (distance_i - NEAR) / (distance_i - distance_j)
-            _write_corner(i, j, share, side, uv, tint, camera, light, corners[count])
+            ends[count, 0], ends[count, 1] = i, j
+            shares[count] = (distance_i - NEAR) / (distance_i - distance_j)
             count += 1
     return count
 
 
 @_jit
-def _faces_camera(a, b, c):  # type: ignore[no-untyped-def]
+def _between(values: Array, ends: Array, share: float, column: int) -> float:
+    start = values[ends[0], column]
+    return start + share * (values[ends[1], column] - start)
+
+
+@_jit
+def _project(
+    ends: Array, share: float, camera: Array, focal: float, width: int, height: int, corner: Array
+) -> None:
+    inverse = -1 / _between(camera, ends, share, 2)
+    corner[X] = width / 2 + focal * _between(camera, ends, share, 0) * inverse
+    corner[Y] = height / 2 - focal * _between(camera, ends, share, 1) * inverse
+    corner[INVERSE_DEPTH] = inverse
+
+
+@_jit
+def _paint(
+    face: Array,
+    count: int,
+    ends: Array,
+    shares: Array,
+    uv: Array,
+    tint: Array,
+    camera: Array,
+    light: Array,
+    corners: Array,
+) -> None:
+    """Write what a visible triangle interpolates besides its distance."""
+    side = 0 if _faces_camera(camera[face[0]], camera[face[1]], camera[face[2]]) else 1
+    for k in range(count):
+        corners[k, U] = _between(uv, ends[k], shares[k], 0)
+        corners[k, V] = _between(uv, ends[k], shares[k], 1)
+        bright = _between(light, ends[k], shares[k], side)
+        for c in range(3):
+            corners[k, RED + c] = bright * _between(tint, ends[k], shares[k], c)
+
+
+@_jit
+def _faces_camera(a: Array, b: Array, c: Array) -> bool:
     """Whether the triangle turns its counter-clockwise side to the camera at the origin."""
     return (
         a[0] * (b[1] * c[2] - b[2] * c[1])
@@ -116,20 +180,7 @@ def _faces_camera(a, b, c):  # type: ignore[no-untyped-def]
 
 
 @_jit
-def _write_corner(i, j, share, side, uv, tint, camera, light, corner):  # type: ignore[no-untyped-def]
-    """The point at `share` of the way from vertex i to vertex j, not yet projected."""
-    corner[X] = camera[i, 0] + share * (camera[j, 0] - camera[i, 0])
-    corner[Y] = camera[i, 1] + share * (camera[j, 1] - camera[i, 1])
-    corner[INVERSE_DEPTH] = -1 / (camera[i, 2] + share * (camera[j, 2] - camera[i, 2]))
-    corner[U] = uv[i, 0] + share * (uv[j, 0] - uv[i, 0])
-    corner[V] = uv[i, 1] + share * (uv[j, 1] - uv[i, 1])
-    for k in range(3):
-        start, end = tint[i, k] * light[i, side], tint[j, k] * light[j, side]
-        corner[RED + k] = start + share * (end - start)
-
-
-@_jit
-def _fill(corners, k, number, depth, owner, box):  # type: ignore[no-untyped-def]
+def _fill(corners: Array, k: int, number: int, depth: Array, owner: Array, box: Array) -> bool:
     """Give triangle (0, k, k + 1) of a fan the samples on which it is nearest; True if any.
 
     An edge is walked from its upper end whichever triangle it belongs to, so that neighbours
@@ -173,7 +224,7 @@ def _fill(corners, k, number, depth, owner, box):  # type: ignore[no-untyped-def
 
 
 @_jit
-def _sorted_by_row(corners, a, b, c):  # type: ignore[no-untyped-def]
+def _sorted_by_row(corners: Array, a: int, b: int, c: int) -> tuple[int, int, int]:
     if _is_above(corners, b, a):
         a, b = b, a
     if _is_above(corners, c, b):
@@ -184,14 +235,14 @@ def _sorted_by_row(corners, a, b, c):  # type: ignore[no-untyped-def]
 
 
 @_jit
-def _is_above(corners, a, b):  # type: ignore[no-untyped-def]
+def _is_above(corners: Array, a: int, b: int) -> bool:
     if corners[a, Y] != corners[b, Y]:
         return corners[a, Y] < corners[b, Y]
     return corners[a, X] < corners[b, X]
 
 
 @_jit
-def _write_planes(corners, k, plane):  # type: ignore[no-untyped-def]
+def _write_planes(corners: Array, k: int, plane: Array) -> None:
     """Equations, over the screen, of what triangle (0, k, k + 1) interpolates."""
     x0, y0, z0 = corners[0, X], corners[0, Y], corners[0, INVERSE_DEPTH]
     x1, y1, z1 = corners[k, X] - x0, corners[k, Y] - y0, corners[k, INVERSE_DEPTH]
@@ -214,7 +265,7 @@ def _write_planes(corners, k, plane):  # type: ignore[no-untyped-def]
 
 
 @_jit
-def _choose_mip(corners, k, mips, texture, mip):  # type: ignore[no-untyped-def]
+def _choose_mip(corners: Array, k: int, mips: Array, texture: int, mip: Array) -> None:
     """The version of the texture with about one texel per sample; height 0 without texture."""
     mip[1] = 0
     if texture < 0:
@@ -228,7 +279,7 @@ def _choose_mip(corners, k, mips, texture, mip):  # type: ignore[no-untyped-def]
 
 
 @_jit
-def _cross(corners, k, column):  # type: ignore[no-untyped-def]
+def _cross(corners: Array, k: int, column: int) -> float:
     """Doubled signed area of triangle (0, k, k + 1) in the plane of two of its columns."""
     a, b = corners[k, column] - corners[0, column], corners[k, column + 1] - corners[0, column + 1]
     c = corners[k + 1, column] - corners[0, column]

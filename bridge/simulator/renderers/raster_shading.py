@@ -7,11 +7,16 @@ import math
 import numpy as np
 from numba import njit
 
+Array = np.ndarray
+Box = tuple[int, int, int, int]
+
 _jit = njit(cache=True, nogil=True, error_model="numpy")
 
 
 @_jit
-def shade(box, depth, owner, planes, plane_mip, texels, out):  # type: ignore[no-untyped-def]
+def shade(
+    box: Box, depth: Array, owner: Array, planes: Array, plane_mip: Array, texels: Array, out: Array
+) -> None:
     """Add the pixels' premultiplied RGBA to `out` and empty the depth buffer inside the box.
 
     Samples of a pixel that show the same triangle share one colour, that of their centre.
@@ -44,7 +49,7 @@ def shade(box, depth, owner, planes, plane_mip, texels, out):  # type: ignore[no
 
 
 @_jit
-def _take_owners(row, column, depth, owner, owners):  # type: ignore[no-untyped-def]
+def _take_owners(row: int, column: int, depth: Array, owner: Array, owners: Array) -> bool:
     """Move a pixel's samples into `owners`, -1 where empty; False if all are."""
     some = False
     for i in range(4):
@@ -58,7 +63,7 @@ def _take_owners(row, column, depth, owner, owners):  # type: ignore[no-untyped-
 
 
 @_jit
-def count_covered(box, depth):  # type: ignore[no-untyped-def]
+def count_covered(box: Box, depth: Array) -> int:
     """Number of pixels with all samples covered; empties the depth buffer inside the box."""
     top, bottom, left, right = box
     total = 0
@@ -74,7 +79,7 @@ def count_covered(box, depth):  # type: ignore[no-untyped-def]
 
 
 @_jit
-def _sample(x, y, plane, mip, texels, colour):  # type: ignore[no-untyped-def]
+def _sample(x: float, y: float, plane: Array, mip: Array, texels: Array, colour: Array) -> None:
     """Display-space colour, 0..1, at a place on the sample grid."""
     dx = np.float32(x) - plane[0]
     dy = np.float32(y) - plane[1]
@@ -87,17 +92,19 @@ def _sample(x, y, plane, mip, texels, colour):  # type: ignore[no-untyped-def]
         colour[:] = 1
     for k in range(3):
         a = 11 + 3 * k
-        light = (plane[a] + plane[a + 1] * dx + plane[a + 2] * dy) * distance
-        colour[k] = min(max(colour[k] * light, np.float32(0)), np.float32(1))
+        value = colour[k] * (plane[a] + plane[a + 1] * dx + plane[a + 2] * dy) * distance
+        value = value if value > 0 else np.float32(0)
+        colour[k] = value if value < 1 else np.float32(1)
 
 
 @_jit
-def _fetch(u, v, mip, texels, colour):  # type: ignore[no-untyped-def]
+def _fetch(u: float, v: float, mip: Array, texels: Array, colour: Array) -> None:
     """Bilinear look-up in a repeating texture; v points up, rows of texels go down."""
     first, height, width = mip
     # The comparison is false for NaN too, which a sliver of a triangle can extrapolate to.
     if not abs(u) + abs(v) < 1e6:
-        u = v = np.float32(0)
+        colour[:] = 0
+        return
     x = (u - math.floor(u)) * width - 0.5
     y = (1 - (v - math.floor(v))) * height - 0.5
     left, top = math.floor(x), math.floor(y)
