@@ -42,6 +42,9 @@ from bridge.index_folder import (
 from bridge.progress import progress
 from pipelines import cluster
 
+ROWS_PER_PART = 1024
+"""Images per unit of work: what an interruption can cost."""
+
 
 @dataclass(frozen=True)
 class BuildIndexConfig:
@@ -59,8 +62,6 @@ class BuildIndexConfig:
     """Of the selection of queries and database."""
     batch_size: int = 64
     """Images per forward pass."""
-    rows_per_part: int = 4096
-    """Images per unit of work: what an interruption can cost."""
     max_rejected: float = 0.01
     """Give up when more than this share of the images cannot be decoded."""
     num_cpus: int | None = None
@@ -144,10 +145,10 @@ def _parts(datasets: list[str], config: BuildIndexConfig) -> Iterator[Part]:
     labels = read_labels(datasets[0], open_manifest(datasets[0]), "test")
     sides = queries_and_database(labels, config.seed)
     for role, rows in ((QUERY, sides.queries), (DATABASE, sides.database)):
-        yield from _cut(labels, rows, role, config.rows_per_part)
+        yield from _cut(labels, rows, role, ROWS_PER_PART)
     for path in datasets[1:]:
         labels = read_labels(path, open_manifest(path), "distractor")
-        yield from _cut(labels, distractor_rows(labels), DISTRACTOR, config.rows_per_part)
+        yield from _cut(labels, distractor_rows(labels), DISTRACTOR, ROWS_PER_PART)
 
 
 def _cut(labels: Labels, rows: np.ndarray, role: str, size: int) -> Iterator[Part]:

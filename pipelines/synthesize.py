@@ -14,16 +14,6 @@ import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from bridge.simulator import (
-    Backgrounds,
-    ObjectEntry,
-    PhotoBackgrounds,
-    ProceduralBackgrounds,
-    SimulatorConfig,
-    procedural_objects,
-    scan_meshes,
-)
-
 from bridge import cli, storage
 from bridge.dataset.manifest import (
     MANIFEST,
@@ -36,6 +26,15 @@ from bridge.dataset.manifest import (
 from bridge.errors import InputError
 from bridge.images import ImageFormat
 from bridge.progress import progress
+from bridge.simulator import (
+    Backgrounds,
+    ObjectEntry,
+    PhotoBackgrounds,
+    ProceduralBackgrounds,
+    SimulatorConfig,
+    procedural_objects,
+    scan_meshes,
+)
 from bridge.synthesis import (
     Kind,
     ShardTask,

@@ -26,8 +26,10 @@ import torch
 from ray.train.torch import TorchTrainer
 
 from bridge import cli, storage
-from bridge.bliss import BlissConfig
+from bridge.bliss import BlissConfig, BlissSampler
+from bridge.dataset.labels import read_labels
 from bridge.dataset.manifest import MANIFEST, config_difference, open_manifest
+from bridge.dataset.splits import training_rows
 from bridge.errors import InputError
 from bridge.losses import LossConfig
 from bridge.model import PAPER, QUICK, Bridge, ModelConfig
@@ -126,14 +128,16 @@ def run(config: TrainConfig, callbacks: Sequence[Any] = ()) -> TrainResult:
     if done is not None:
         print(f"{out} is complete: model {done.model}.")
         return done
+    _check(config)
     cluster.connect(config.num_cpus)
+    scaling = _scaling(config)
     storage.prepare_output(out)
     storage.write_json(storage.join(out, RUN_FILE), {"config": identity, "complete": False})
     with _follow(out):
         result = TorchTrainer(
             train_worker,
             train_loop_config={"config": config, "out": out},
-            scaling_config=_scaling(config),
+            scaling_config=scaling,
             run_config=ray.train.RunConfig(
                 name="checkpoints",
                 storage_path=out,
@@ -163,6 +167,22 @@ def ensure_data(data: str, num_cpus: int | None) -> None:
         print(f"{data} does not exist yet: synthesising a small dataset there first.")
         synthesize.run(synthesize.SynthesizeConfig(out=folder, num_cpus=num_cpus))
     open_manifest(folder)
+
+
+def _check(config: TrainConfig) -> None:
+    """Find mistakes in the input here rather than in every worker, and say what will be done."""
+    dataset, recipe = storage.absolute(config.data), config.recipe
+    labels = read_labels(dataset, open_manifest(dataset), "train")
+    selected = labels.take(training_rows(labels, recipe.seed, sharp_only=recipe.sharp_only))
+    plan = BlissSampler(selected.object, selected.blur_level, recipe.bliss, recipe.seed)
+    model = Bridge(replace(config.model, num_classes=len(selected.objects)), config.weights)
+    parameters = sum(p.numel() for p in model.parameters())
+    left_out = f", {plan.num_left_out} without a positive" if plan.num_left_out else ""
+    print(
+        f"{len(selected):,} training images of {len(selected.objects):,} objects{left_out}; "
+        f"{config.model.backbone} with {parameters / 1e6:.1f} M parameters at "
+        f"{config.model.image_size[0]}x{config.model.image_size[1]}; {recipe.epochs} epochs"
+    )
 
 
 def _finished(out: str, identity: dict[str, Any]) -> TrainResult | None:

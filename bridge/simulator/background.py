@@ -112,19 +112,28 @@ class ProceduralBackgrounds:
 
 
 def procedural_background(rng: np.random.Generator, image_size: tuple[int, int]) -> np.ndarray:
-    """A picture uint8 RGB [H, W, 3] whose detail falls off with frequency as in photos."""
-    height, width = image_size
-    picture = np.full((height, width, 3), rng.uniform(60, 190, 3), np.float32)
-    for octave in range(2, 8):
-        cells = (2 ** (octave - 1), 2**octave, 3)
-        noise = rng.normal(0, 130 / octave**1.5, cells) * [1, 0.9, 0.8]
-        noise = 0.6 * noise.mean(axis=2, keepdims=True) + 0.4 * noise
-        picture += _enlarge(noise.astype(np.float32), image_size)
+    """A picture uint8 RGB [H, W, 3] whose detail falls off with frequency as in photos.
+
+    It is drawn at half size: the photos of the published data are enlarged crops, as soft.
+    """
+    height, width = (side // 2 + 1 for side in image_size)
     y, x = np.mgrid[0:height, 0:width].astype(np.float32) / max(height, width)
+    picture = np.full((height, width, 3), rng.uniform(60, 190, 3), np.float32)
     for _ in range(rng.integers(3, 8)):
-        weight = rng.uniform(0.3, 0.9) * _structure(rng, x, y)[..., None]
-        picture += weight * (rng.uniform(20, 235, 3).astype(np.float32) - picture)
-    return np.clip(picture, 0, 255).astype(np.uint8)
+        weight = rng.uniform(0.4, 0.9) * _structure(rng, x, y)[..., None]
+        picture += weight * (_muted_colour(rng) - picture)
+    for octave in range(1, 7):
+        cells = (2**octave, 2 ** (octave + 1), 3)
+        noise = rng.normal(0, rng.uniform(20, 65) / octave**0.8, cells).astype(np.float32)
+        noise = 0.6 * noise.mean(axis=2, keepdims=True) + 0.4 * noise
+        picture += _enlarge(noise, (height, width))
+    pixels = np.clip(picture, 0, 255).astype(np.uint8)
+    size = (image_size[1], image_size[0])
+    return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC))
+
+
+def _muted_colour(rng: np.random.Generator) -> np.ndarray:
+    return (rng.uniform(20, 235) + rng.normal(0, 30, 3)).astype(np.float32)
 
 
 def _structure(rng: np.random.Generator, x: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -78,7 +78,7 @@ def _torus(rng: Rng) -> list[Surface]:
     thickness = rng.uniform(0.2, 0.48)
     height = thickness * rng.uniform(0.7, 1.6)
     profile = np.stack([1 - thickness * np.cos(angle), -height * np.sin(angle)], -1)
-    return [revolve(profile[::-1], (4, 1))]
+    return [revolve(profile, (4, 1))]
 
 
 def _vase(rng: Rng) -> list[Surface]:

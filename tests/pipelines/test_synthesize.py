@@ -102,7 +102,7 @@ def test_labels_and_pictures_belong_together(dataset: Path) -> None:
             assert decode(row["image"]["bytes"]).shape == (*SIZE, 3)
             assert blur_level(row["blur_severity"]) == row["blur_level"]
             cx, cy, w, h = row["bbox"]
-            assert 0 <= cx - w / 2 and cx + w / 2 <= 1 and 0 <= cy - h / 2 and cy + h / 2 <= 1
+            assert cx - w / 2 >= 0 and cx + w / 2 <= 1 and cy - h / 2 >= 0 and cy + h / 2 <= 1
             if row["window"] == 0:
                 assert row["blur_level"] == 1
 

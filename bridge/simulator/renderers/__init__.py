@@ -37,6 +37,7 @@ class Renderer(Protocol):
 
 def make_renderer(name: str, image_size: tuple[int, int]) -> Renderer:
     """The renderer of that name for images of (H, W) pixels; InputError for an unknown name."""
+    # Imported late: numba costs a second, and the module needs this one.
     from bridge.simulator.renderers.raster import RasterRenderer
 
     if name != "raster":

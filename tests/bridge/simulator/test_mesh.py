@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridge.simulator.mesh import MeshError, Surface, build_mesh, pack_textures
@@ -13,6 +13,7 @@ TRIANGLE = np.array([[0, 1, 2]])
 POINTS = np.array([[0.0, 0, 0], [1, 0, 0], [0, 1, 0]])
 
 
+@settings(deadline=None)
 @given(st.floats(1e-3, 1e3), st.tuples(*[st.floats(-100, 100)] * 3))
 def test_size_and_place_are_normalised(scale: float, offset: tuple[float, float, float]) -> None:
     parts = [Surface(s.vertices * scale + offset, s.faces) for s in box((1, 2, 2))]

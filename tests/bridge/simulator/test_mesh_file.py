@@ -113,6 +113,7 @@ def test_damaged_files_are_unreadable(tmp_path: Path, content: bytes | str) -> N
     elif content == "scrambled":
         whole[100:400] = bytes(range(150)) * 2
     else:
+        assert isinstance(content, bytes)
         whole = bytearray(content)
     path.write_bytes(whole)
     with pytest.raises(MeshError) as caught:

@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bridge.errors import InputError
+from bridge.simulator.background import (
+    PhotoBackgrounds,
+    ProceduralBackgrounds,
+    crop,
+    procedural_background,
+)
+
+
+def photos(folder: Path, count: int, size: tuple[int, int] = (40, 30)) -> None:
+    for i in range(count):
+        path = folder / f"group{i % 3}" / f"{i:03d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", size, (i, 2 * i, 255 - i)).save(path)
+
+
+def draw(source: PhotoBackgrounds, count: int, seed: int = 0) -> list[str]:
+    rng = np.random.default_rng(seed)
+    return [source.sample(rng, (24, 32)).background_id for _ in range(count)]
+
+
+def test_the_two_kinds_share_no_photo_and_leave_none_out(tmp_path: Path) -> None:
+    photos(tmp_path, 40)
+    dataset = set(draw(PhotoBackgrounds(tmp_path, "dataset"), 400))
+    distractors = set(draw(PhotoBackgrounds(tmp_path, "distractors"), 400))
+    assert not dataset & distractors
+    assert len(dataset | distractors) == 40
+
+
+def test_a_single_photo_serves_both_kinds(tmp_path: Path) -> None:
+    photos(tmp_path, 1)
+    for subset in ("dataset", "distractors"):
+        assert draw(PhotoBackgrounds(tmp_path, subset), 2) == ["group0/000.png"] * 2
+
+
+def test_the_name_leads_to_the_pixels(tmp_path: Path) -> None:
+    photos(tmp_path, 10)
+    background = PhotoBackgrounds(tmp_path, "dataset").sample(np.random.default_rng(0), (24, 32))
+    number = int(Path(background.background_id).stem)
+    assert background.pixels.shape == (24, 32, 3)
+    assert (background.pixels == [number, 2 * number, 255 - number]).all()
+
+
+def test_crops_are_not_stretched_and_vary() -> None:
+    height, width = 60, 200
+    photo = np.zeros((height, width, 3), np.uint8)
+    photo[..., 0] = np.arange(width)
+    photo[..., 1] = np.arange(height)[:, None]
+    lefts = []
+    for seed in range(20):
+        part = crop(photo, np.random.default_rng(seed), (30, 40)).astype(float)
+        # 30 x 40 pixels show 60 x 80: two photo pixels per pixel in both directions.
+        assert np.diff(part[15, 5:35, 0]).mean() == pytest.approx(2, abs=0.1)
+        assert np.diff(part[5:25, 20, 1]).mean() == pytest.approx(2, abs=0.1)
+        lefts.append(part[15, 0, 0])
+    assert min(lefts) < 30
+    assert max(lefts) > 90
+
+
+def test_damaged_photos_are_noted_and_skipped(tmp_path: Path) -> None:
+    photos(tmp_path, 12)
+    damaged = sorted(tmp_path.rglob("*.png"))[::3]
+    for path in damaged:
+        path.write_bytes(path.read_bytes()[:40])
+    source = PhotoBackgrounds(tmp_path, "dataset")
+    used = set(draw(source, 200))
+    names = {path.relative_to(tmp_path).as_posix() for path in damaged}
+    assert not used & names
+    assert source.rejected
+    assert set(source.rejected) <= names
+    assert all(source.rejected.values())
+
+
+def test_a_folder_of_damaged_photos_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"no")
+    with pytest.raises(InputError, match="could not be read"):
+        draw(PhotoBackgrounds(tmp_path, "dataset"), 1)
+
+
+def test_missing_and_empty_folders_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="does not exist"):
+        PhotoBackgrounds(tmp_path / "absent", "dataset")
+    with pytest.raises(InputError, match="holds no photo"):
+        PhotoBackgrounds(tmp_path, "dataset")
+
+
+def test_sources_travel_to_other_processes(tmp_path: Path) -> None:
+    photos(tmp_path, 10)
+    for source in (PhotoBackgrounds(tmp_path, "dataset"), ProceduralBackgrounds()):
+        copy = pickle.loads(pickle.dumps(source))
+        one, other = (s.sample(np.random.default_rng(3), (24, 32)) for s in (source, copy))
+        assert one.background_id == other.background_id
+        assert (one.pixels == other.pixels).all()
+
+
+def test_procedural_backgrounds_look_like_something() -> None:
+    pictures = [
+        procedural_background(np.random.default_rng(i), (48, 64)).astype(float) for i in range(20)
+    ]
+    for picture in pictures:
+        assert picture.shape == (48, 64, 3)
+        assert picture.std(axis=(0, 1)).mean() > 12
+        near = np.abs(np.diff(picture, axis=1)).mean()
+        far = np.abs(picture[:, 32:] - picture[:, :32]).mean()
+        assert near < 0.6 * far
+    assert min(np.abs(a - b).mean() for a, b in zip(pictures, pictures[1:], strict=False)) > 15
+
+
+def test_real_photos(shared_assets: Path) -> None:
+    source = PhotoBackgrounds(shared_assets / "backgrounds", "distractors")
+    assert len(set(draw(source, 10))) > 5
+    assert not source.rejected

@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bridge.blur import blur_level
+from bridge.simulator import (
+    Mesh,
+    PhotoBackgrounds,
+    ProceduralBackgrounds,
+    Sample,
+    SimulatorConfig,
+    make_renderer,
+    procedural_objects,
+    scan_meshes,
+    simulate,
+)
+from bridge.simulator.background import procedural_background
+from bridge.simulator.procedural import procedural_mesh
+
+CONFIG = SimulatorConfig(image_size=(60, 80))
+RENDERER = make_renderer("raster", (60, 80))
+
+
+def run(
+    object_id: str = "mug/00000",
+    trajectory: int = 0,
+    config: SimulatorConfig = CONFIG,
+    mesh: Mesh | None = None,
+) -> list[Sample]:
+    shape = mesh or procedural_mesh(0, "mug", 0)
+    return simulate(shape, object_id, trajectory, config, RENDERER, ProceduralBackgrounds())
+
+
+def digest(samples: list[Sample]) -> str:
+    parts = [s.image.tobytes() + repr((s.blur_severity, s.bbox)).encode() for s in samples]
+    return hashlib.sha256(b"".join(parts)).hexdigest()
+
+
+def test_labels_describe_the_eleven_images() -> None:
+    samples = run()
+    assert [sample.window for sample in samples] == list(range(11))
+    severities = [sample.blur_severity for sample in samples]
+    assert severities[0] < 0.1
+    assert all(a < b for a, b in zip(severities, severities[1:], strict=False))
+    for sample in samples:
+        assert sample.image.shape == (60, 80, 3)
+        assert sample.image.dtype == np.uint8
+        assert sample.blur_level == blur_level(sample.blur_severity)
+        assert sample.bbox is not None
+    widths = [sample.bbox[2] for sample in samples if sample.bbox]
+    assert widths[10] > widths[0] + 0.1
+
+
+def test_object_is_where_the_box_says() -> None:
+    samples = run()
+    sharp, background = samples[0].image.astype(int), samples[0].background_id
+    assert {sample.background_id for sample in samples} == {background}
+    number = int(background.split("/")[1], 16)
+    empty = procedural_background(np.random.default_rng(number), (60, 80))
+    rows, columns = np.nonzero((sharp != empty).any(axis=2))
+    assert samples[0].bbox is not None
+    cx, cy, w, h = samples[0].bbox
+    assert (columns.min(), columns.max()) == pytest.approx(((cx - w / 2) * 80, (cx + w / 2) * 80))
+    assert (rows.min(), rows.max()) == pytest.approx(((cy - h / 2) * 60, (cy + h / 2) * 60))
+
+
+def test_each_distractor_has_its_own_background() -> None:
+    config = SimulatorConfig(image_size=(60, 80), background_per_image=True)
+    samples = run(config=config)
+    assert len({sample.background_id for sample in samples}) == 11
+    assert [s.blur_severity for s in samples] == [s.blur_severity for s in run()]
+
+
+def test_images_depend_on_seed_object_and_trajectory_only() -> None:
+    first = digest(run(trajectory=3))
+    run("mug/00009", 8)
+    assert digest(run(trajectory=3)) == first
+    other_seed = SimulatorConfig(image_size=(60, 80), seed=1)
+    others = {digest(run(trajectory=4)), digest(run("mug/1")), digest(run(config=other_seed))}
+    assert len(others | {first}) == 4
+
+
+def test_pixels_are_equal_in_another_process() -> None:
+    code = f"from {__name__} import digest, run; print(digest(run(trajectory=5)))"
+    root = Path(__file__).resolve().parents[3]
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == digest(run(trajectory=5))
+
+
+def test_an_object_too_thin_to_be_seen_gives_nothing() -> None:
+    mesh = procedural_mesh(0, "box", 0)
+    needle = Mesh(
+        **{**vars(mesh), "vertices": mesh.vertices * np.array([0.01, 1, 0.01], np.float32)}
+    )
+    assert run(mesh=needle) == []
+
+
+def test_most_builtin_objects_can_be_simulated() -> None:
+    config = SimulatorConfig(image_size=(60, 80), subframes=1)
+    outcome: Counter[bool] = Counter()
+    levels: Counter[int] = Counter()
+    for entry in procedural_objects(2, seed=1):
+        samples = run(entry.object_id, 0, config, entry.load())
+        outcome[bool(samples)] += 1
+        levels.update(sample.blur_level for sample in samples)
+    assert outcome[True] > 9 * outcome[False]
+    assert all(levels[level] > 5 for level in range(1, 6))
+
+
+def test_real_objects_over_photos(shared_assets: Path) -> None:
+    backgrounds = PhotoBackgrounds(shared_assets / "backgrounds", "dataset")
+    config = SimulatorConfig(image_size=(60, 80), subframes=2)
+    entries = scan_meshes(shared_assets / "meshes")[::89]
+    for entry in entries:
+        samples = simulate(entry.load(), entry.object_id, 0, config, RENDERER, backgrounds)
+        assert len(samples) == 11, entry.object_id
+    assert not backgrounds.rejected

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bridge.errors import InputError
+from bridge.run_log import read_metrics
+from bridge.validation import CHOICE
+from pipelines import train
+from tests.factories import make_dataset
+from tune import search
+from tune.search import SearchConfig
+
+
+def test_sampled_values_reach_the_trainer() -> None:
+    base = train.PRESETS["quick"]
+    sampled = {"contrastive_range": 3, "classification": 0.3, "blur": 2.0, "localisation": 5.0}
+    config = search.trial_config(base, sampled)
+    assert config.recipe.bliss.contrastive_range == 3
+    loss = config.recipe.loss
+    assert (loss.classification, loss.blur, loss.localisation) == (0.3, 2.0, 5.0)
+    assert loss.contrastive == base.recipe.loss.contrastive
+    assert config.recipe.bliss.num_negatives == base.recipe.bliss.num_negatives
+    assert search._options(sampled) == (
+        "--blur 2 --classification 0.3 --contrastive-range 3 --localisation 5"
+    )
+
+
+def test_bad_input(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="--num-trials"):
+        search.run(SearchConfig(num_trials=0))
+    with pytest.raises(InputError, match="not a dataset"):
+        search.run(SearchConfig(data=str(tmp_path), out=str(tmp_path / "out")))
+
+
+def test_search_writes_the_best_trial_and_continues(
+    tmp_path: Path, ray_cluster: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_dataset(tmp_path / "data", {"train": 6, "validation": 3}, size=(60, 80))
+    config = SearchConfig(
+        data=str(tmp_path / "data"), out=str(tmp_path / "out"), num_trials=2, epochs=1, num_cpus=2
+    )
+    best = search.run(config)
+    trials = sorted((tmp_path / "out" / "trials").iterdir())
+    assert len(trials) == 2
+    scores = [
+        max(line[CHOICE] for line in read_metrics(str(trial)) if CHOICE in line) for trial in trials
+    ]
+    assert best["validation_map"] == pytest.approx(max(scores))
+    assert best["config"]["contrastive_range"] in (1, 3, 5)
+    assert json.loads((tmp_path / "out" / "best.json").read_text()) == best
+    assert best["command"] in capsys.readouterr().out
+    # The same command again runs no trial and comes to the same result.
+    before = [(trial / "metrics.jsonl").stat().st_mtime_ns for trial in trials]
+    assert search.run(config) == best
+    assert [(trial / "metrics.jsonl").stat().st_mtime_ns for trial in trials] == before
+    with pytest.raises(InputError, match="epochs 1 instead of 2"):
+        search.run(replace(config, epochs=2))
