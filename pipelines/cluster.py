@@ -22,7 +22,8 @@ def connect(num_cpus: int | None = None) -> None:
         return
     # Workers are told where they run by absolute paths; a changed directory would only hide files.
     os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    # Threads that wait by spinning starve each other as soon as anything else wants a core.
+    os.environ.setdefault("GOMP_SPINCOUNT", "2000")
     on_cluster = os.environ.get("RAY_ADDRESS") is not None
     ray.init(
         num_cpus=None if on_cluster else num_cpus,
