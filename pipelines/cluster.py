@@ -25,6 +25,9 @@ def connect(num_cpus: int | None = None) -> None:
     # Threads that wait by spinning starve each other as soon as anything else wants a core.
     os.environ.setdefault("GOMP_SPINCOUNT", "2000")
     on_cluster = os.environ.get("RAY_ADDRESS") is not None
+    if not on_cluster:
+        # On one machine Ray warns of actor restarts that cannot happen there.
+        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     ray.init(
         num_cpus=None if on_cluster else num_cpus,
         include_dashboard=None if on_cluster else False,

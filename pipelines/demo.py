@@ -28,13 +28,13 @@ class DemoConfig:
 
     out: str = "demo"
     """Folder of everything that it makes."""
-    objects_per_category: int = 14
+    objects_per_category: int = 12
     """Built-in objects per shape family, for the dataset."""
     trajectories: int = 12
     """Trajectories per object."""
     distractors_per_category: int = 4
     """Built-in objects per shape family, for the distractors."""
-    epochs: int = 20
+    epochs: int = 15
     """Epochs of training."""
     image_size: tuple[int, int] = (120, 160)
     """Height and width of the images in pixels."""

@@ -125,7 +125,7 @@ def candidate_objects(config: SynthesizeConfig) -> list[ObjectEntry]:
     if config.meshes is None:
         first = 0 if config.kind == "dataset" else DISTRACTOR_INSTANCES_FROM
         return procedural_objects(config.objects_per_category or 10, config.seed, first)
-    entries = scan_meshes(config.meshes)
+    entries = scan_meshes(storage.absolute(config.meshes))
     if config.exclude is not None:
         excluded = open_manifest(storage.absolute(config.exclude)).objects
         entries = [entry for entry in entries if entry.object_id not in excluded]
@@ -138,7 +138,7 @@ def open_backgrounds(config: SynthesizeConfig) -> Backgrounds:
     """Photos, or generated backgrounds where no folder is given."""
     if config.backgrounds is None:
         return ProceduralBackgrounds()
-    return PhotoBackgrounds(config.backgrounds, config.kind)
+    return PhotoBackgrounds(storage.absolute(config.backgrounds), config.kind)
 
 
 def find_rejected(config: SynthesizeConfig, entries: list[ObjectEntry]) -> tuple[Rejection, ...]:
