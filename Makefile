@@ -18,7 +18,8 @@ $(READY): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) >/dev/null 2>&1 || $(PYTHON) -m venv --clear --without-pip $(VENV)
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 \
 		&& $(BIN)/python -m pip install --quiet --disable-pip-version-check uv \
-		|| $(PYTHON) -m pip --python $(BIN)/python install --quiet --disable-pip-version-check uv
+		|| $(PYTHON) -m pip --python $(BIN)/python install --quiet --disable-pip-version-check uv \
+		|| { echo "$(PYTHON) has neither ensurepip nor pip: name another one with PYTHON=..."; exit 2; }
 	$(BIN)/python -m uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[dev,aws]'
 	@touch $@
 

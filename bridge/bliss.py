@@ -26,6 +26,10 @@ class BlissConfig:
     num_negatives: int = 5
     """N_n: images of other objects."""
 
+    def __post_init__(self) -> None:
+        if min(self.contrastive_range, self.num_positives, self.num_negatives) < 0:
+            raise InputError("The contrastive range and the numbers of samples cannot be negative.")
+
 
 class BlissSampler:
     """Plans of tuples (query, positives, negatives) over N training images.

@@ -62,14 +62,14 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> Bridge:
         InputError: nothing is there, it is neither of the two, or its tensors are not those that
             its configuration asks for.
     """
-    if storage.exists(storage.join(path, CONFIG_FILE)):
+    if _is_file(path):
+        model = from_authors_state_dict(read_tensors(path), str(path))
+    elif storage.exists(storage.join(path, CONFIG_FILE)):
         model = _load_folder(path)
-    elif not storage.exists(path):
-        raise InputError(f"There is no model at {path}.")
-    elif _is_folder(path):
+    elif storage.exists(path):
         raise InputError(f"The folder {path} holds no model: {CONFIG_FILE} is missing.")
     else:
-        model = from_authors_state_dict(read_tensors(path), str(path))
+        raise InputError(f"There is no model at {path}.")
     return model.to(device).eval()
 
 
@@ -89,13 +89,15 @@ def read_config(folder: str | Path) -> dict[str, Any]:
     return config
 
 
-def model_sha256(folder: str | Path) -> str:
-    """The recorded hash of a MODEL folder's weights, by which an index names its model.
+def model_sha256(path: str | Path) -> str:
+    """The hash by which an index names its model: of a MODEL folder's weights, or of a whole file.
 
     Raises:
-        InputError: as `read_config` does.
+        InputError: there is neither a MODEL folder nor a file.
     """
-    return str(read_config(folder)["weights_sha256"])
+    if _is_file(path):
+        return storage.sha256(storage.read_bytes(path))
+    return str(read_config(path)["weights_sha256"])
 
 
 def _load_folder(folder: str | Path) -> Bridge:
@@ -123,9 +125,9 @@ def _model_config(values: Mapping[str, Any], source: str) -> ModelConfig:
         raise InputError(f"The settings of the model {source} have wrong types.") from error
 
 
-def _is_folder(path: str | Path) -> bool:
+def _is_file(path: str | Path) -> bool:
     fs, inner = storage.filesystem(path)
-    return fs.get_file_info(inner).type == pafs.FileType.Directory
+    return fs.get_file_info(inner).type == pafs.FileType.File
 
 
 def _card(model: Bridge, config: Mapping[str, Any]) -> str:

@@ -43,12 +43,22 @@ def given_option(name: str, argv: Sequence[str]) -> str | None:
 
     Needed before parsing proper, because a preset decides the defaults of all other options.
     """
-    for position, argument in enumerate(argv):
+    for position, argument in enumerate(_dashed(argv)):
         if argument == name and position + 1 < len(argv):
             return argv[position + 1]
         if argument.startswith(f"{name}="):
             return argument.split("=", 1)[1]
     return None
+
+
+def _dashed(argv: Sequence[str]) -> list[str]:
+    """Options as they are documented; tyro takes `--num_cpus` for `--num-cpus` too."""
+    return [
+        argument.replace("_", "-", argument.split("=")[0].count("_"))
+        if argument.startswith("--")
+        else argument
+        for argument in argv
+    ]
 
 
 def parse_with_preset(

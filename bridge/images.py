@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 ImageFormat = Literal["jpeg", "png", "webp"]
 
@@ -47,8 +47,11 @@ def decode(data: bytes, size: tuple[int, int] | None = None) -> np.ndarray:
             if picture.width * picture.height > MAX_PIXELS:
                 raise UnreadableImage(f"more than {MAX_PIXELS} pixels")
             rgb = picture.convert("RGB")
-    except (OSError, SyntaxError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-        raise UnreadableImage(str(error)) from error
+    except UnreadableImage:
+        raise
+    except Exception as error:
+        # Pillow's decoders raise whatever their format's parser does.
+        raise UnreadableImage(f"{type(error).__name__}: {error}") from error
     if size is not None and rgb.size != (size[1], size[0]):
         rgb = rgb.resize((size[1], size[0]), Image.Resampling.BILINEAR)
     return np.asarray(rgb)

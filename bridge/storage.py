@@ -45,9 +45,12 @@ def filesystem(path: str | Path) -> tuple[pafs.FileSystem, str]:
 
 
 def exists(path: str | Path) -> bool:
-    """Whether a file or folder is there."""
+    """Whether a file or folder is there; InputError where that cannot be asked."""
     fs, inner = filesystem(path)
-    return fs.get_file_info(inner).type != pafs.FileType.NotFound
+    try:
+        return fs.get_file_info(inner).type != pafs.FileType.NotFound
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error}.") from error
 
 
 def read_bytes(path: str | Path) -> bytes:
@@ -83,6 +86,8 @@ def read_json(path: str | Path) -> Any:
         return json.loads(read_bytes(path))
     except FileNotFoundError as error:
         raise InputError(f"{path} does not exist.") from error
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error}.") from error
     except ValueError as error:
         raise InputError(f"{path} is not valid JSON.") from error
 

@@ -60,6 +60,15 @@ class Recipe:
     loss: LossConfig = field(default_factory=LossConfig)
     """Losses and their weights."""
 
+    def __post_init__(self) -> None:
+        least = {"epochs": 1, "batch_size": 1, "warmup_steps": 0, "validate_every": 0}
+        for name, value in (least | {"log_every": 1, "seed": 0}).items():
+            if getattr(self, name) < value:
+                option = f"--{name.replace('_', '-')}"
+                raise InputError(f"{option} must be at least {value}, not {getattr(self, name)}.")
+        if self.learning_rate <= 0:
+            raise InputError(f"--learning-rate must be positive, not {self.learning_rate}.")
+
 
 @dataclass(frozen=True)
 class Event:
@@ -71,6 +80,21 @@ class Event:
     checkpoint: bool
     improved: bool = False
     """With a checkpoint: the validation mAP is the best so far."""
+
+
+def batch_size(recipe: Recipe, num_tuples: int, workers: int) -> int:
+    """Tuples per step: the recipe's, or all there are.
+
+    Raises:
+        InputError: they do not divide over the workers.
+    """
+    size = min(recipe.batch_size, num_tuples)
+    if size % workers:
+        raise InputError(
+            f"A batch of {size} tuples does not divide over {workers} workers: choose another "
+            "--batch-size or --num-workers."
+        )
+    return size
 
 
 class TupleLosses(nn.Module):
@@ -141,12 +165,7 @@ class Trainer:
         self.sampler = BlissSampler(
             data.labels.object, data.labels.blur_level, recipe.bliss, recipe.seed
         )
-        self._batch_size = min(recipe.batch_size, len(self.sampler))
-        if self._batch_size % self._world.size:
-            raise InputError(
-                f"A batch of {self._batch_size} tuples does not divide over {self._world.size} "
-                "workers: choose another --batch-size or --num-workers."
-            )
+        self._batch_size = batch_size(recipe, len(self.sampler), self._world.size)
         self.steps_per_epoch = len(self.sampler) // self._batch_size
         self.total_steps = recipe.epochs * self.steps_per_epoch
         samples = 1 + recipe.bliss.num_positives + recipe.bliss.num_negatives

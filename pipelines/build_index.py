@@ -21,7 +21,7 @@ import bridge
 from bridge import cli, storage
 from bridge.checkpoint import model_sha256
 from bridge.dataset.labels import Labels, read_labels
-from bridge.dataset.manifest import config_difference, open_manifest
+from bridge.dataset.manifest import Manifest, config_difference, open_manifest
 from bridge.dataset.splits import distractor_rows, queries_and_database
 from bridge.embedding import embed_encoded
 from bridge.errors import InputError
@@ -60,6 +60,10 @@ class BuildIndexConfig:
     """Folder of the index."""
     seed: int = 0
     """Of the selection of queries and database."""
+    num_workers: int | None = None
+    """Processes that embed; default: one per GPU, or per CPU."""
+    use_gpu: bool | None = None
+    """Whether each of them has a GPU; default: where the cluster has any."""
     batch_size: int = 64
     """Images per forward pass."""
     max_rejected: float = 0.01
@@ -70,11 +74,11 @@ class BuildIndexConfig:
 
 @dataclass(frozen=True)
 class Part:
-    """One unit of work: rows of one dataset with their roles."""
+    """One unit of work: rows of one dataset that have one role."""
 
     path: str
     labels: Labels
-    roles: np.ndarray
+    role: str
 
 
 def run(config: BuildIndexConfig) -> IndexManifest:
@@ -95,10 +99,13 @@ def run(config: BuildIndexConfig) -> IndexManifest:
     if manifest.complete:
         print(f"{out} is complete: {_summary(manifest)}.")
         return manifest
-    _refuse_overlap(datasets)
-    parts = list(_parts(datasets, config))
-    if not any((part.roles == QUERY).any() for part in parts):
-        raise InputError(f"{config.data} has no test objects with two trajectories or more.")
+    _refuse_overlap(manifests)
+    parts = list(_parts(manifests, config.seed))
+    if not {QUERY, DATABASE} <= {part.role for part in parts}:
+        raise InputError(
+            f"{config.data} has too few test objects or trajectories for queries and a database; "
+            "12 trajectories per object are enough."
+        )
     storage.prepare_output(out)
     cluster.connect(config.num_cpus)
     manifest = _embed_missing(manifest, parts, config, out)
@@ -128,34 +135,34 @@ def _existing(out: str, wanted: IndexManifest) -> IndexManifest:
     return found
 
 
-def _refuse_overlap(datasets: list[str]) -> None:
+def _refuse_overlap(manifests: dict[str, Manifest]) -> None:
     """Distractors are negatives of every query, so none may show an object of the dataset."""
-    if len(datasets) < 2:
-        return
-    shared = open_manifest(datasets[0]).objects & open_manifest(datasets[1]).objects
-    if shared:
-        raise InputError(
-            f"{datasets[1]} shares {len(shared)} objects with {datasets[0]}, e.g. {min(shared)}: "
-            "make the distractors with --exclude."
-        )
+    (data, manifest), *others = manifests.items()
+    for path, other in others:
+        shared = manifest.objects & other.objects
+        if shared:
+            raise InputError(
+                f"{path} shares {len(shared)} objects with {data}, e.g. {min(shared)}: make the "
+                "distractors with --exclude."
+            )
 
 
-def _parts(datasets: list[str], config: BuildIndexConfig) -> Iterator[Part]:
+def _parts(manifests: dict[str, Manifest], seed: int) -> Iterator[Part]:
     """The images to embed, in units of work that depend on the datasets and the seed alone."""
-    labels = read_labels(datasets[0], open_manifest(datasets[0]), "test")
-    sides = queries_and_database(labels, config.seed)
-    for role, rows in ((QUERY, sides.queries), (DATABASE, sides.database)):
-        yield from _cut(labels, rows, role, ROWS_PER_PART)
-    for path in datasets[1:]:
-        labels = read_labels(path, open_manifest(path), "distractor")
-        yield from _cut(labels, distractor_rows(labels), DISTRACTOR, ROWS_PER_PART)
+    (data, manifest), *others = manifests.items()
+    labels = read_labels(data, manifest, "test")
+    sides = queries_and_database(labels, seed)
+    yield from _cut(labels, sides.queries, QUERY)
+    yield from _cut(labels, sides.database, DATABASE)
+    for path, other in others:
+        labels = read_labels(path, other, "distractor")
+        yield from _cut(labels, distractor_rows(labels), DISTRACTOR)
 
 
-def _cut(labels: Labels, rows: np.ndarray, role: str, size: int) -> Iterator[Part]:
-    for number, start in enumerate(range(0, len(rows), size)):
-        chosen = labels.take(rows[start : start + size])
-        path = f"descriptors/{role}-{number:05d}.parquet"
-        yield Part(path, chosen, np.full(len(chosen), role))
+def _cut(labels: Labels, rows: np.ndarray, role: str) -> Iterator[Part]:
+    for number, start in enumerate(range(0, len(rows), ROWS_PER_PART)):
+        chosen = labels.take(rows[start : start + ROWS_PER_PART])
+        yield Part(f"descriptors/{role}-{number:05d}.parquet", chosen, role)
 
 
 class Embedder:
@@ -184,7 +191,7 @@ class Embedder:
                 "image_id": kept.image_id,
                 "object_id": kept.object_ids(),
                 "blur_level": kept.blur_level,
-                "role": part.roles[embedded.rows],
+                "role": [part.role] * len(kept),
                 "descriptor": pa.FixedSizeListArray.from_arrays(
                     pa.array(embedded.descriptors.reshape(-1)), dimension
                 ),
@@ -219,10 +226,11 @@ def _embed_missing(
 def _embed(parts: list[Part], config: BuildIndexConfig, out: str) -> Iterator[PartRecord]:
     if not parts:
         return
-    gpus = int(cluster.num_gpus())
-    cpus = max(1, int(cluster.num_cpus()))
+    gpus, cpus = int(cluster.num_gpus()), max(1, int(cluster.num_cpus()))
+    use_gpu = gpus > 0 if config.use_gpu is None else config.use_gpu
     # On CPUs one actor per core scales better than the threads of one forward pass.
-    actors = min(len(parts), gpus or cpus)
+    actors = config.num_workers or (gpus if use_gpu else cpus) or 1
+    actors = min(len(parts), actors if use_gpu else min(actors, cpus))
     threads = max(1, cpus // actors)
     dataset = ray.data.from_items(parts, override_num_blocks=len(parts)).map(
         Embedder,
@@ -230,12 +238,12 @@ def _embed(parts: list[Part], config: BuildIndexConfig, out: str) -> Iterator[Pa
             storage.absolute(config.model),
             out,
             config.batch_size,
-            "cuda" if gpus else "cpu",
+            "cuda" if use_gpu else "cpu",
             min(threads, 8),
         ),
         compute=ray.data.ActorPoolStrategy(size=actors),
-        num_gpus=1 if gpus else None,
-        num_cpus=1 if not gpus else None,
+        num_gpus=1 if use_gpu else None,
+        num_cpus=None if use_gpu else 1,
     )
     for row in dataset.iter_rows():
         yield row["item"]

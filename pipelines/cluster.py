@@ -24,13 +24,16 @@ def connect(num_cpus: int | None = None) -> None:
     os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")
     # Threads that wait by spinning starve each other as soon as anything else wants a core.
     os.environ.setdefault("GOMP_SPINCOUNT", "2000")
-    on_cluster = os.environ.get("RAY_ADDRESS") is not None
-    if not on_cluster:
-        # On one machine Ray warns of actor restarts that cannot happen there.
-        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    try:
+        _init(num_cpus=num_cpus, include_dashboard=False)
+    except ValueError:
+        # There is a cluster already, whose size and dashboard are not for us to choose.
+        _init()
+
+
+def _init(**local: Any) -> None:
     ray.init(
-        num_cpus=None if on_cluster else num_cpus,
-        include_dashboard=None if on_cluster else False,
+        **local,
         logging_level=logging.WARNING,
         # What the workers say is for debugging; progress and errors come from the drivers.
         log_to_driver="BRIDGE_WORKER_LOGS" in os.environ,

@@ -61,18 +61,16 @@ class OpenIndex:
     manifest: IndexManifest
     rows: Descriptors
 
-    @property
-    def name(self) -> str:
-        """What tables call it: the name of its folder."""
-        return PurePosixPath(self.path).name
-
 
 def run(config: EvaluateConfig) -> dict[str, dict[str, RetrievalResult]]:
     """Evaluate and report; returns the results by method and protocol."""
     indexes = [_open(path) for path in (config.index, *config.compare)]
     _refuse_mixture(indexes)
     out = storage.prepare_output(config.out)
-    methods = tuple(MethodResult(index.name, evaluate(index.rows)) for index in indexes)
+    names = _names(indexes)
+    methods = tuple(
+        MethodResult(name, evaluate(index.rows)) for name, index in zip(names, indexes, strict=True)
+    )
     data = ReportData(
         title=config.title,
         methods=methods,
@@ -91,6 +89,18 @@ def _open(path: str) -> OpenIndex:
     index = storage.absolute(path)
     manifest = open_index_manifest(index)
     return OpenIndex(index, manifest, read_descriptors(index, manifest))
+
+
+def _names(indexes: list[OpenIndex]) -> list[str]:
+    """What tables call the indexes: the names of their folders, or their paths if those are equal.
+
+    Raises InputError for an index that is named twice.
+    """
+    paths = [index.path for index in indexes]
+    if len(set(paths)) < len(paths):
+        raise InputError("An index can only be compared with other ones.")
+    names = [PurePosixPath(path).name for path in paths]
+    return names if len(set(names)) == len(names) else paths
 
 
 def _refuse_mixture(indexes: list[OpenIndex]) -> None:

@@ -10,6 +10,7 @@ finished shards are kept, and the result is the same.
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -141,6 +142,12 @@ def open_backgrounds(config: SynthesizeConfig) -> Backgrounds:
     return PhotoBackgrounds(storage.absolute(config.backgrounds), config.kind)
 
 
+def catalogue_hash(entries: list[ObjectEntry], backgrounds: Backgrounds) -> str:
+    """Changes when an object or a photo is added, removed or replaced by another one."""
+    objects = [(e.object_id, os.path.getsize(e.path) if e.path else 0) for e in entries]
+    return storage.sha256_json([objects, list(backgrounds.names)])
+
+
 def find_rejected(config: SynthesizeConfig, entries: list[ObjectEntry]) -> tuple[Rejection, ...]:
     """Open every mesh of a folder once, in parallel; InputError where too many are unusable."""
     if config.meshes is None:
@@ -183,9 +190,9 @@ def run(config: SynthesizeConfig) -> Manifest:
         return manifest
     entries = candidate_objects(config)
     backgrounds = open_backgrounds(config)
-    catalogue = storage.sha256_json([entry.object_id for entry in entries])
+    catalogue = catalogue_hash(entries, backgrounds)
     if manifest is not None and manifest.config.get("catalogue") != catalogue:
-        raise InputError(f"{config.meshes} has changed since {config.folder} was begun.")
+        raise InputError(f"The meshes or photos have changed since {config.folder} was begun.")
     storage.prepare_output(config.folder)
     cluster.connect(config.num_cpus)
     if manifest is None:

@@ -34,13 +34,15 @@ from bridge.errors import InputError
 from bridge.losses import LossConfig
 from bridge.model import PAPER, QUICK, Bridge, ModelConfig
 from bridge.run_log import RunLog, format_line, read_metrics
-from bridge.trainer import Event, Recipe, Trainer
+from bridge.trainer import Event, Recipe, Trainer, batch_size
 from bridge.training_data import load_training_data
 from bridge.validation import CHOICE, load_validation_data
 from pipelines import cluster
 
 RUN_FILE = "run.json"
 DEFAULT_DATA = "data/synthetic"
+CPUS_PER_GPU_TO_COME = 4
+"""CPUs asked for with each GPU of an autoscaling pool that has none yet."""
 MAX_CPUS_PER_WORKER = 16
 """More threads hardly speed up the small batches of one worker."""
 
@@ -75,8 +77,13 @@ class TrainConfig:
         """The options that decide the trained weights."""
         ignored = {"out", "num_workers", "cpus_per_worker", "use_gpu", "max_failures", "num_cpus"}
         options = {name: value for name, value in asdict(self).items() if name not in ignored}
-        options |= {"data": storage.absolute(self.data)}
+        options |= {"data": storage.absolute(self.data), "weights": absolute_weights(self.weights)}
         return {**options.pop("model"), **_flat(options.pop("recipe")), **options}
+
+
+def absolute_weights(weights: str) -> str:
+    """`--weights` independent of the working directory, which differs between nodes."""
+    return weights if weights in ("imagenet", "none") else storage.absolute(weights)
 
 
 def _flat(options: dict[str, Any]) -> dict[str, Any]:
@@ -128,26 +135,28 @@ def run(config: TrainConfig, callbacks: Sequence[Any] = ()) -> TrainResult:
     if done is not None:
         print(f"{out} is complete: model {done.model}.")
         return done
-    _check(config)
+    config = replace(config, weights=absolute_weights(config.weights))
+    num_tuples = _check(config)
     cluster.connect(config.num_cpus)
     scaling = _scaling(config)
+    batch_size(config.recipe, num_tuples, scaling.num_workers or 1)
     storage.prepare_output(out)
     storage.write_json(storage.join(out, RUN_FILE), {"config": identity, "complete": False})
     with _follow(out):
-        result = TorchTrainer(
-            train_worker,
-            train_loop_config={"config": config, "out": out},
-            scaling_config=scaling,
-            run_config=ray.train.RunConfig(
-                name="checkpoints",
-                storage_path=out,
-                failure_config=ray.train.FailureConfig(max_failures=config.max_failures),
-                checkpoint_config=ray.train.CheckpointConfig(num_to_keep=1),
-                callbacks=list(callbacks) or None,
-            ),
-        ).fit()
-    if result.error is not None:
-        raise result.error
+        _fit(
+            TorchTrainer(
+                train_worker,
+                train_loop_config={"config": config, "out": out},
+                scaling_config=scaling,
+                run_config=ray.train.RunConfig(
+                    name="checkpoints",
+                    storage_path=out,
+                    failure_config=ray.train.FailureConfig(max_failures=config.max_failures),
+                    checkpoint_config=ray.train.CheckpointConfig(num_to_keep=1),
+                    callbacks=list(callbacks) or None,
+                ),
+            )
+        )
     finished = _summarise(out)
     storage.write_json(
         storage.join(out, RUN_FILE),
@@ -155,6 +164,20 @@ def run(config: TrainConfig, callbacks: Sequence[Any] = ()) -> TrainResult:
     )
     print(f"trained {finished.steps} steps in {finished.seconds:.0f} s: {finished.model}")
     return finished
+
+
+def _fit(trainer: TorchTrainer) -> None:
+    """Train; an InputError that the workers met is raised as what it is."""
+    try:
+        result = trainer.fit()
+    except ray.train.WorkerGroupError as error:
+        for failure in error.worker_failures.values():
+            cause = getattr(failure, "cause", failure)
+            if isinstance(cause, InputError):
+                raise cause from error
+        raise
+    if result.error is not None:
+        raise result.error
 
 
 def ensure_data(data: str, num_cpus: int | None) -> None:
@@ -169,8 +192,11 @@ def ensure_data(data: str, num_cpus: int | None) -> None:
     open_manifest(folder)
 
 
-def _check(config: TrainConfig) -> None:
-    """Find mistakes in the input here rather than in every worker, and say what will be done."""
+def _check(config: TrainConfig) -> int:
+    """Find mistakes in the input here rather than in every worker, and say what will be done.
+
+    Returns the number of tuples in an epoch.
+    """
     dataset, recipe = storage.absolute(config.data), config.recipe
     labels = read_labels(dataset, open_manifest(dataset), "train")
     selected = labels.take(training_rows(labels, recipe.seed, sharp_only=recipe.sharp_only))
@@ -183,6 +209,7 @@ def _check(config: TrainConfig) -> None:
         f"{config.model.backbone} with {parameters / 1e6:.1f} M parameters at "
         f"{config.model.image_size[0]}x{config.model.image_size[1]}; {recipe.epochs} epochs"
     )
+    return len(plan)
 
 
 def _finished(out: str, identity: dict[str, Any]) -> TrainResult | None:
@@ -215,7 +242,9 @@ def _scaling(config: TrainConfig) -> ray.train.ScalingConfig:
         raise InputError(f"--num-workers must be at least 0, not {workers}.")
     if use_gpu and workers > gpus:
         print(f"{workers} workers need {workers} GPUs; the cluster has {gpus:.0f} so far: waiting.")
-    share = cpus / max(workers, 1)
+    # GPU nodes that the autoscaler has yet to bring will bring their CPUs.
+    to_come = use_gpu and workers > gpus
+    share = CPUS_PER_GPU_TO_COME if to_come else cpus / max(workers, 1)
     if share < 1:
         print(f"warning: {workers} workers share {cpus:.0f} CPUs; fewer workers may be faster.")
     per_worker = min(share, config.cpus_per_worker or MAX_CPUS_PER_WORKER)
@@ -233,8 +262,7 @@ def train_worker(settings: dict[str, Any]) -> None:
     config: TrainConfig = settings["config"]
     context = ray.train.get_context()
     device = ray.train.torch.get_device()
-    threads = max(1, int(settings.get("threads", 0)) or torch.get_num_threads())
-    trainer = build_trainer(config, str(device), threads)
+    trainer = build_trainer(config, str(device), torch.get_num_threads())
     checkpoint = ray.train.get_checkpoint()
     if checkpoint is not None:
         with checkpoint.as_directory() as folder:
@@ -324,8 +352,8 @@ def default_preset() -> str:
     """paper where there are GPUs; asks the cluster, or only this machine for `--help`."""
     if "--help" in sys.argv or "-h" in sys.argv:
         return "paper" if torch.cuda.is_available() else "quick"
-    num_cpus = cli.given_option("--num-cpus", sys.argv)
-    cluster.connect(int(num_cpus) if num_cpus else None)
+    num_cpus = cli.given_option("--num-cpus", sys.argv) or ""
+    cluster.connect(int(num_cpus) if num_cpus.isdigit() else None)
     name = "paper" if cluster.num_gpus() else "quick"
     print(f"preset {name}: the cluster has {cluster.num_gpus():.0f} GPUs (choose with --preset).")
     return name

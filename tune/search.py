@@ -60,7 +60,7 @@ class SearchConfig:
 
     def identity(self) -> dict[str, Any]:
         """The options that decide the trials, as JSON."""
-        ignored = {"out", "num_trials", "concurrent_trials", "workers_per_trial", "num_cpus"}
+        ignored = {"out", "concurrent_trials", "workers_per_trial", "num_cpus"}
         options = {name: value for name, value in asdict(self).items() if name not in ignored}
         return options | {"data": storage.absolute(self.data), "ranges": list(self.ranges)}
 
@@ -92,15 +92,20 @@ def make_trial(base: train.TrainConfig) -> Callable[[dict[str, Any]], None]:
     def trial(sampled: dict[str, Any]) -> None:
         name = ray.tune.get_context().get_trial_id()
         config = replace(trial_config(base, sampled), out=storage.join(base.out, "trials", name))
-        train.run(config, callbacks=[TuneReportCallback()])
+        done = train.run(config, callbacks=[TuneReportCallback()])
+        # A trial that was finished when the search was interrupted has nothing more to report
+        # on its way.
+        if done.best is not None:
+            ray.tune.report({CHOICE: done.best})
 
     return trial
 
 
 def run(config: SearchConfig) -> dict[str, Any]:
     """Search, or continue, and write the best configuration."""
-    if config.num_trials < 1 or config.epochs < 1:
-        raise InputError("--num-trials and --epochs must be at least 1.")
+    for name in ("num_trials", "epochs", "workers_per_trial"):
+        if getattr(config, name) < 1:
+            raise InputError(f"--{name.replace('_', '-')} must be at least 1.")
     out = storage.absolute(config.out)
     _check_identity(config, out)
     train.ensure_data(config.data, config.num_cpus)
@@ -134,7 +139,7 @@ def _tuner(config: SearchConfig, out: str) -> ray.tune.Tuner:
         num_workers=config.workers_per_trial,
         # Trials that run at once divide the CPUs, or the later ones would wait for the first.
         cpus_per_worker=cpus / concurrent / config.workers_per_trial,
-        weights=config.weights,
+        weights=train.absolute_weights(config.weights),
         recipe=replace(preset.recipe, epochs=config.epochs, seed=config.seed),
     )
     # The training workers of a trial hold its resources; its driver only waits for them. Tune
@@ -168,8 +173,10 @@ def _report(results: ray.tune.ResultGrid, config: SearchConfig, out: str) -> dic
     print(f"{'mAP':>8} {'epochs':>6}  configuration")
     scored = []
     for result in results:
-        score = (result.metrics or {}).get(CHOICE)
-        epochs = (result.metrics or {}).get("training_iteration", 0)
+        history = result.metrics_dataframe
+        known = history is not None and CHOICE in history
+        score = float(history[CHOICE].max()) if known else None
+        epochs = len(history) if known else 0
         outcome = "failed" if score is None or result.error else f"{score:.4f}"
         print(f"{outcome:>8} {epochs:>6}  {_options(result.config or {})}")
         if score is not None and not result.error:
@@ -177,7 +184,10 @@ def _report(results: ray.tune.ResultGrid, config: SearchConfig, out: str) -> dic
     if not scored:
         raise RuntimeError("No trial finished: see the errors above.")
     score, sampled = max(scored, key=lambda pair: pair[0])
-    command = f"python pipelines/train.py --preset {config.preset} {_options(sampled)}"
+    command = (
+        f"python pipelines/train.py --preset {config.preset} {_options(sampled)} "
+        f"--data {config.data} --weights {config.weights} --out {storage.join(out, 'best')}"
+    )
     best = {"validation_map": score, "config": sampled, "command": command}
     storage.write_json(storage.join(out, BEST_FILE), best)
     print(f"best: {score:.4f}, written to {storage.join(out, BEST_FILE)}; train with\n  {command}")

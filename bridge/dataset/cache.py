@@ -37,8 +37,9 @@ class ImageCache:
 
 
 def cache_folder() -> Path:
-    """Where a node keeps its caches: BRIDGE_CACHE, or a folder for temporary files."""
-    return Path(os.environ.get("BRIDGE_CACHE", Path(tempfile.gettempdir()) / "bridge-cache"))
+    """Where a node keeps its caches: BRIDGE_CACHE, or a temporary folder of this user."""
+    default = Path(tempfile.gettempdir()) / f"bridge-cache-{os.getuid()}"
+    return Path(os.environ.get("BRIDGE_CACHE", default))
 
 
 def open_cache(labels: Labels, content_hash: str) -> ImageCache:
@@ -48,7 +49,8 @@ def open_cache(labels: Labels, content_hash: str) -> ImageCache:
         labels: a selection of one dataset's rows.
         content_hash: of that dataset's manifest; names the file together with the selection.
     """
-    identity = labels.shard.tobytes() + labels.row.tobytes()
+    shards = "\n".join(labels.shards).encode()
+    identity = shards + labels.shard.tobytes() + labels.row.tobytes()
     name = f"{content_hash[:16]}-{storage.sha256(identity)[:16]}.arrow"
     path = cache_folder() / name
     if not path.exists():

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from bridge import storage
 from bridge.dataset.manifest import Manifest
-from bridge.dataset.schema import LABEL_COLUMNS
+from bridge.dataset.schema import LABEL_COLUMNS, SHARD_SCHEMA
 from bridge.dataset.shards import open_shard, read_images
 
 
@@ -94,8 +94,6 @@ def read_labels(dataset: str, manifest: Manifest, split: str) -> Labels:
 
 
 def _labels(dataset: str, paths: tuple[str, ...], tables: Sequence[pa.Table]) -> Labels:
-    from bridge.dataset.schema import SHARD_SCHEMA
-
     empty = SHARD_SCHEMA.empty_table().select(LABEL_COLUMNS)
     table = pa.concat_tables(tables) if tables else empty
     objects = sorted(pc.unique(table["object_id"]).to_pylist())

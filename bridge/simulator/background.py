@@ -27,8 +27,14 @@ class Background:
 
 
 class Backgrounds(Protocol):
-    """A source of backgrounds; `rejected` maps photos that could not be read to the reason."""
+    """A source of backgrounds.
 
+    Attributes:
+        names: the photos that may be drawn; none where backgrounds are generated.
+        rejected: why, by name, for the photos that could not be read.
+    """
+
+    names: Sequence[str]
     rejected: dict[str, str]
 
     def sample(self, rng: np.random.Generator, image_size: tuple[int, int]) -> Background:
@@ -62,7 +68,7 @@ class PhotoBackgrounds:
         )
         if not names:
             raise InputError(f"The background folder {self._root} holds no photo.")
-        self._names: Sequence[str] = [name for name in names if _subset(name) == subset] or names
+        self.names: Sequence[str] = [name for name in names if _subset(name) == subset] or names
 
     def sample(self, rng: np.random.Generator, image_size: tuple[int, int]) -> Background:
         """Draw a photo and crop it to (H, W) without stretching; unreadable ones are skipped.
@@ -71,7 +77,7 @@ class PhotoBackgrounds:
             InputError: many photos in a row could not be read.
         """
         for _ in range(MAX_BAD_DRAWS):
-            name = self._names[int(rng.integers(len(self._names)))]
+            name = self.names[int(rng.integers(len(self.names)))]
             try:
                 photo = decode((self._root / name).read_bytes())
             except (OSError, UnreadableImage) as error:
@@ -102,6 +108,7 @@ class ProceduralBackgrounds:
     """Pictures of clouds of colour over several scales, with some edges, stripes and blobs."""
 
     def __init__(self) -> None:
+        self.names: Sequence[str] = ()
         self.rejected: dict[str, str] = {}
 
     def sample(self, rng: np.random.Generator, image_size: tuple[int, int]) -> Background:

@@ -48,6 +48,7 @@ def _surface(part: Any, transform: np.ndarray) -> Surface:
     faces = np.asarray(part.faces)
     if normals is not None:
         normals = normals @ np.linalg.inv(linear)
+        normals = normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
     elif np.linalg.det(linear) < 0:
         faces = faces[:, ::-1]
     material = _material(part)

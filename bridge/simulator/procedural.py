@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -32,9 +33,7 @@ def procedural_mesh(seed: int, category: str, instance: int) -> Mesh:
     shape = instance - 1 if instance % 3 == 2 else instance
     surfaces = FAMILIES[category](_rng(seed, "shape", category, shape))
     texture = make_texture(_rng(seed, "texture", texture_number(seed, category, instance)))
-    return build_mesh(
-        [Surface(part.vertices, part.faces, part.uv, texture=texture) for part in _join(surfaces)]
-    )
+    return build_mesh([replace(_join(surfaces), texture=texture)])
 
 
 def texture_number(seed: int, category: str, instance: int) -> int:
@@ -45,7 +44,7 @@ def texture_number(seed: int, category: str, instance: int) -> int:
     return number
 
 
-def _join(surfaces: list[Surface]) -> list[Surface]:
+def _join(surfaces: list[Surface]) -> Surface:
     """One surface of all parts, so that the mesh holds its texture once."""
     starts = np.cumsum([0] + [len(part.vertices) for part in surfaces])
     vertices = np.concatenate([part.vertices for part in surfaces])
@@ -53,7 +52,7 @@ def _join(surfaces: list[Surface]) -> list[Surface]:
         [part.faces + start for part, start in zip(surfaces, starts, strict=False)]
     )
     uv = np.concatenate([part.uv for part in surfaces if part.uv is not None])
-    return [Surface(vertices, faces, uv)]
+    return Surface(vertices, faces, uv)
 
 
 def _rng(*key: object) -> Rng:

@@ -153,3 +153,11 @@ def test_importing_the_package_is_light() -> None:
     code = "import bridge, sys; print('torch' in sys.modules, 'numpy' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "False"]
+
+
+def test_a_checkpoint_file_is_named_by_its_own_hash(tmp_path: Path) -> None:
+    file = tmp_path / "best.pkl"
+    file.write_bytes(b"any bytes")
+    assert model_sha256(file) == hashlib.sha256(b"any bytes").hexdigest()
+    with pytest.raises(InputError):
+        model_sha256(tmp_path / "missing.pkl")

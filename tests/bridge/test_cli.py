@@ -42,6 +42,12 @@ def test_fallback_is_asked_only_without_a_preset() -> None:
     cli.parse_with_preset(PRESETS, fail, description=None, argv=["--preset", "paper"])
 
 
+def test_options_are_found_in_either_spelling() -> None:
+    assert cli.given_option("--num-cpus", ["--num_cpus", "a_b"]) == "a_b"
+    assert cli.given_option("--num-cpus", ["--num_cpus=a_b"]) == "a_b"
+    assert cli.given_option("--num-cpus", ["--out", "x"]) is None
+
+
 def test_unknown_preset_names_the_known_ones() -> None:
     with pytest.raises(InputError, match="paper, quick"):
         parse("--preset", "huge")

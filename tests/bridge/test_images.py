@@ -34,6 +34,20 @@ def test_bad_bytes_are_unreadable(data: bytes) -> None:
         decode(data)
 
 
+def test_oddities_of_a_format_are_unreadable_too() -> None:
+    # A PNG whose text chunk is longer than Pillow allows raises none of the usual errors.
+    from io import BytesIO
+
+    from PIL import Image, PngImagePlugin
+
+    info = PngImagePlugin.PngInfo()
+    info.add_text("comment", "x" * (PngImagePlugin.MAX_TEXT_CHUNK + 1), zip=True)
+    buffer = BytesIO()
+    Image.fromarray(picture()).save(buffer, "PNG", pnginfo=info)
+    with pytest.raises(UnreadableImage):
+        decode(buffer.getvalue())
+
+
 def test_huge_pictures_are_refused_before_they_are_decoded() -> None:
     from io import BytesIO
 

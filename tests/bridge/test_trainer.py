@@ -129,6 +129,14 @@ def test_small_data_makes_small_batches(dataset: Path) -> None:
     assert trainer.steps_per_epoch == 1
 
 
+@pytest.mark.parametrize(
+    "change", [{"epochs": 0}, {"batch_size": 0}, {"log_every": 0}, {"learning_rate": 0.0}]
+)
+def test_options_out_of_range_are_input_errors(change: dict) -> None:
+    with pytest.raises(InputError, match=f"--{next(iter(change)).replace('_', '-')}"):
+        replace(RECIPE, **change)
+
+
 def _train_rank(rank: int, port: int, dataset: Path, recipe: Recipe, out: Path) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)

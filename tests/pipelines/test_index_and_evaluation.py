@@ -139,6 +139,16 @@ def test_other_models_and_overlapping_distractors_are_refused(
         )
 
 
+def test_too_few_trajectories_for_a_database_are_refused(
+    config: BuildIndexConfig, tmp_path: Path
+) -> None:
+    make_dataset(tmp_path / "data", {"test": 3}, trajectories=1)
+    small = replace(config, data=str(tmp_path / "data"), distractors=None)
+    with pytest.raises(InputError, match="too few test objects or trajectories"):
+        build_index.run(replace(small, out=str(tmp_path / "out")))
+    assert not (tmp_path / "out").exists()
+
+
 def test_unreadable_images_are_named_and_too_many_are_an_error(
     config: BuildIndexConfig, tmp_path: Path
 ) -> None:
@@ -206,6 +216,8 @@ def test_comparison_puts_methods_side_by_side_and_refuses_other_images(
     assert document["compared"]["second"]["protocols"]["mixed"]["map"] == pytest.approx(
         results["second"]["mixed"].map["retrieved"]
     )
+    with pytest.raises(InputError, match="only be compared with other ones"):
+        evaluate.run(EvaluateConfig(index=str(index), compare=(str(index),), out=str(tmp_path)))
     build_index.run(replace(second, distractors=None, out=str(tmp_path / "third")))
     with pytest.raises(InputError, match="holds other images"):
         evaluate.run(

@@ -156,6 +156,7 @@ def test_more_workers_than_cpus_share_them(
         ({"data": "nowhere"}, "nowhere is not a dataset"),
         ({"weights": "nowhere.pth"}, "nowhere.pth"),
         ({"num_workers": -1}, "--num-workers"),
+        ({"num_workers": 3}, "does not divide over 3 workers"),
     ],
 )
 def test_bad_input(

@@ -55,6 +55,18 @@ def test_obj_with_a_material_file(tmp_path: Path) -> None:
     assert image[48, 36, 2] > 5 * image[48, 36, 0]
 
 
+@pytest.mark.parametrize("scale", [0.01, 100.0])
+def test_scaled_parts_are_lit_like_others(tmp_path: Path, scale: float) -> None:
+    square = textured_square()
+    square.vertex_normals = np.tile([0.0, 0.0, 1.0], (4, 1))
+    expected = render(load_mesh(saved(square, tmp_path)))
+    scene = trimesh.Scene()
+    scene.add_geometry(square, transform=np.diag([scale, scale, scale, 1.0]))
+    np.testing.assert_allclose(
+        render(load_mesh(saved(scene, tmp_path, "scaled.glb"))), expected, atol=1e-3
+    )
+
+
 def test_base_colour_multiplies_the_texture(tmp_path: Path) -> None:
     square = textured_square(baseColorFactor=[255, 0, 128, 255])
     mesh = load_mesh(saved(square, tmp_path))
