@@ -11,8 +11,11 @@ import ray
 import ray.data
 
 
-def connect(num_cpus: int | None = None) -> None:
+def connect(num_cpus: int | None = None, *, dashboard: bool = False) -> None:
     """Join the cluster this runs on, or start a local one with `num_cpus` (default: all cores).
+
+    Ray frees the workers of a training that was stopped from outside, as a tuner does, only where
+    its `dashboard` runs.
 
     A cluster is found through RAY_ADDRESS or a node's own `ray start`; one that is already
     connected is kept.
@@ -25,7 +28,7 @@ def connect(num_cpus: int | None = None) -> None:
     # Threads that wait by spinning starve each other as soon as anything else wants a core.
     os.environ.setdefault("GOMP_SPINCOUNT", "2000")
     try:
-        _init(num_cpus=num_cpus, include_dashboard=False)
+        _init(num_cpus=num_cpus, include_dashboard=dashboard)
     except ValueError:
         # There is a cluster already, whose size and dashboard are not for us to choose.
         _init()

@@ -128,7 +128,7 @@ def _untrained(config: train.TrainConfig, out: str) -> str:
 
 def _next_steps(out: str) -> None:
     print(f"""
-What next:
+What next (after: source .venv/bin/activate):
   look at {out}/report/report.html
   python pipelines/search.py --index {out}/indexes/trained --images PICTURE.jpg
   python pipelines/synthesize.py --meshes MESHES --backgrounds PHOTOS --out data/mine

@@ -41,7 +41,7 @@ def ray_cluster() -> Iterator[None]:
 
     from pipelines import cluster
 
-    cluster.connect(num_cpus=2)
+    cluster.connect(num_cpus=2, dashboard=True)
     yield
     ray.shutdown()
 

@@ -15,8 +15,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
+import optuna
 import ray.tune
-from optuna.samplers import TPESampler
 from ray.tune.integration.ray_train import TuneReportCallback
 from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search.optuna import OptunaSearch
@@ -108,13 +108,12 @@ def run(config: SearchConfig) -> dict[str, Any]:
             raise InputError(f"--{name.replace('_', '-')} must be at least 1.")
     out = storage.absolute(config.out)
     _check_identity(config, out)
+    cluster.connect(config.num_cpus, dashboard=True)
     train.ensure_data(config.data, config.num_cpus)
     storage.prepare_output(out)
     storage.write_json(storage.join(out, SEARCH_FILE), config.identity())
-    cluster.connect(config.num_cpus)
-    results = _tuner(config, out).fit()
-    best = _report(results, config, out)
-    return best
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return _report(_tuner(config, out).fit(), config, out)
 
 
 def _check_identity(config: SearchConfig, out: str) -> None:
@@ -156,8 +155,9 @@ def _tuner(config: SearchConfig, out: str) -> ray.tune.Tuner:
             mode="max",
             num_samples=config.num_trials,
             max_concurrent_trials=concurrent,
-            search_alg=OptunaSearch(sampler=TPESampler(seed=config.seed)),
-            scheduler=ASHAScheduler(max_t=config.epochs, grace_period=1, reduction_factor=3),
+            search_alg=OptunaSearch(sampler=optuna.samplers.TPESampler(seed=config.seed)),
+            # Beyond the last epoch, so that a trial that gets there ends by itself.
+            scheduler=ASHAScheduler(max_t=config.epochs + 2, grace_period=1, reduction_factor=3),
         ),
         run_config=ray.tune.RunConfig(
             name="tune",
@@ -176,7 +176,7 @@ def _report(results: ray.tune.ResultGrid, config: SearchConfig, out: str) -> dic
         history = result.metrics_dataframe
         known = history is not None and CHOICE in history
         score = float(history[CHOICE].max()) if known else None
-        epochs = len(history) if known else 0
+        epochs = int(history["validation/map"].notna().sum()) if known else 0
         outcome = "failed" if score is None or result.error else f"{score:.4f}"
         print(f"{outcome:>8} {epochs:>6}  {_options(result.config or {})}")
         if score is not None and not result.error:
