@@ -83,18 +83,19 @@ class Event:
 
 
 def batch_size(recipe: Recipe, num_tuples: int, workers: int) -> int:
-    """Tuples per step: the recipe's, or all there are.
+    """Tuples per step: the recipe's, or as many as there are for every worker alike.
 
     Raises:
-        InputError: they do not divide over the workers.
+        InputError: the recipe's do not divide over the workers, or there are fewer than workers.
     """
-    size = min(recipe.batch_size, num_tuples)
-    if size % workers:
+    if recipe.batch_size % workers:
         raise InputError(
-            f"A batch of {size} tuples does not divide over {workers} workers: choose another "
-            "--batch-size or --num-workers."
+            f"A batch of {recipe.batch_size} tuples does not divide over {workers} workers: choose "
+            "another --batch-size or --num-workers."
         )
-    return size
+    if num_tuples < workers:
+        raise InputError(f"{num_tuples} training tuples are too few for {workers} workers.")
+    return min(recipe.batch_size, num_tuples // workers * workers)
 
 
 class TupleLosses(nn.Module):

@@ -103,8 +103,7 @@ def run(config: BuildIndexConfig) -> IndexManifest:
     parts = list(_parts(manifests, config.seed))
     if not {QUERY, DATABASE} <= {part.role for part in parts}:
         raise InputError(
-            f"{config.data} has too few test objects or trajectories for queries and a database; "
-            "12 trajectories per object are enough."
+            f"{config.data} has too few test objects or trajectories for queries and a database."
         )
     storage.prepare_output(out)
     cluster.connect(config.num_cpus)

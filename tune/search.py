@@ -22,7 +22,7 @@ from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search.optuna import OptunaSearch
 
 from bridge import cli, storage
-from bridge.dataset.manifest import config_difference
+from bridge.dataset.manifest import config_difference, open_manifest
 from bridge.errors import InputError
 from bridge.validation import CHOICE
 from pipelines import cluster, train
@@ -110,6 +110,11 @@ def run(config: SearchConfig) -> dict[str, Any]:
     _check_identity(config, out)
     cluster.connect(config.num_cpus, dashboard=True)
     train.ensure_data(config.data, config.num_cpus)
+    if "validation" not in open_manifest(storage.absolute(config.data)).counts():
+        raise InputError(
+            f"{config.data} has no validation objects to compare trials by: a category needs 7 "
+            "objects to give one."
+        )
     storage.prepare_output(out)
     storage.write_json(storage.join(out, SEARCH_FILE), config.identity())
     optuna.logging.set_verbosity(optuna.logging.WARNING)

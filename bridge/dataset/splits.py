@@ -147,18 +147,24 @@ def queries_and_database(labels: Labels, seed: int) -> QueriesAndDatabase:
 
     Of the m trajectories assigned to a level, a sixth (rounded up) are query trajectories. A query
     trajectory gives one image for each of the levels 1..6 that it has; a database trajectory
-    gives one image of the level that it is assigned to (the database of Table 2).
+    gives one image of the level that it is assigned to (the database of Table 2). Where an object
+    has fewer than 12 trajectories, rounding up at every level would leave no database: a sixth of
+    all of them are query trajectories then.
     """
     queries: list[int] = []
     database: list[int] = []
     for name, table in _tables(labels):
         rng = rng_for(seed, "queries", name)
-        for level, trajectories in table.assignment(rng).items():
-            shuffled = rng.permutation(trajectories).tolist()
+        assigned = table.assignment(rng)
+        groups = [[(t, level) for t in members] for level, members in assigned.items()]
+        if sum(map(len, groups)) < 2 * BLUR_LEVELS:
+            groups = [[pair for group in groups for pair in group]]
+        for group in groups:
+            shuffled = [group[i] for i in rng.permutation(len(group))]
             num_queries = -(-len(shuffled) // 6)
-            for trajectory in shuffled[:num_queries]:
+            for trajectory, _ in shuffled[:num_queries]:
                 queries += [table.pick(trajectory, lv, rng) for lv in table.levels_of(trajectory)]
-            database += [table.pick(t, level, rng) for t in shuffled[num_queries:]]
+            database += [table.pick(*pair, rng) for pair in shuffled[num_queries:]]
     return QueriesAndDatabase(
         np.sort(np.array(queries, dtype=np.int64)), np.sort(np.array(database, dtype=np.int64))
     )

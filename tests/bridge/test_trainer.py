@@ -16,7 +16,7 @@ from bridge.bliss import BlissConfig
 from bridge.errors import InputError
 from bridge.losses import LossConfig
 from bridge.model import Bridge, ModelConfig
-from bridge.trainer import Recipe, Trainer
+from bridge.trainer import Recipe, Trainer, batch_size
 from bridge.training_data import TrainingData, load_training_data
 from bridge.validation import CHOICE, load_validation_data
 from tests.factories import make_dataset
@@ -127,6 +127,9 @@ def test_a_loss_that_is_not_finite_stops_with_the_step(dataset: Path) -> None:
 def test_small_data_makes_small_batches(dataset: Path) -> None:
     trainer = make_trainer(dataset, replace(RECIPE, batch_size=1000), validate=False)
     assert trainer.steps_per_epoch == 1
+    assert batch_size(replace(RECIPE, batch_size=32), 30, 8) == 24
+    with pytest.raises(InputError, match="too few for 8 workers"):
+        batch_size(RECIPE, 7, 8)
 
 
 @pytest.mark.parametrize(

@@ -116,6 +116,15 @@ def test_queries_and_database_share_no_trajectory() -> None:
     assert 60 // 6 <= len(queries) / 5 <= 60 // 6 + 6
 
 
+def test_few_trajectories_still_make_a_database() -> None:
+    for trajectories in range(2, 30):
+        data = labels(2, trajectories)
+        sides = queries_and_database(data, seed=0)
+        objects = [set(data.object[rows].tolist()) for rows in (sides.queries, sides.database)]
+        assert objects == [{0, 1}, {0, 1}], trajectories
+    assert len(queries_and_database(labels(1, 4), 0).database) == 3
+
+
 def test_a_query_trajectory_gives_one_image_of_each_level_it_has() -> None:
     data = labels(3, 30)
     queries = queries_and_database(data, seed=0).queries
