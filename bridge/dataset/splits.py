@@ -164,7 +164,7 @@ def queries_and_database(labels: Labels, seed: int) -> QueriesAndDatabase:
             num_queries = -(-len(shuffled) // 6)
             for trajectory, _ in shuffled[:num_queries]:
                 queries += [table.pick(trajectory, lv, rng) for lv in table.levels_of(trajectory)]
-            database += [table.pick(*pair, rng) for pair in shuffled[num_queries:]]
+            database += [table.pick(t, lv, rng) for t, lv in shuffled[num_queries:]]
     return QueriesAndDatabase(
         np.sort(np.array(queries, dtype=np.int64)), np.sort(np.array(database, dtype=np.int64))
     )
