@@ -225,7 +225,7 @@ def test_a_changed_mesh_folder_does_not_continue_an_old_dataset(
     manifest = json.loads((dataset / "manifest.json").read_text()) | {"complete": False}
     manifest["config"]["catalogue"] = "another"
     (copy / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(InputError, match="has changed since"):
+    with pytest.raises(InputError, match="have changed since"):
         synthesize.run(replace(config, out=str(copy)))
 
 
