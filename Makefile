@@ -23,7 +23,7 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[dev,aws]'
 	@touch $@
 
-demo: setup ## the whole chain on generated data, in about ten minutes on two cores
+demo: setup ## the whole chain on generated data, in less than ten minutes on two cores
 	$(BIN)/python pipelines/demo.py
 
 test: setup ## the test suite

@@ -24,7 +24,7 @@ from pipelines import build_index, evaluate, synthesize, train
 
 @dataclass(frozen=True)
 class DemoConfig:
-    """How large a demonstration. The defaults take about ten minutes on two cores."""
+    """How large a demonstration. The defaults take less than ten minutes on two cores."""
 
     out: str = "demo"
     """Folder of everything that it makes."""
@@ -34,7 +34,7 @@ class DemoConfig:
     """Trajectories per object."""
     distractors_per_category: int = 4
     """Built-in objects per shape family, for the distractors."""
-    epochs: int = 15
+    epochs: int = 12
     """Epochs of training."""
     image_size: tuple[int, int] = (120, 160)
     """Height and width of the images in pixels."""

@@ -85,7 +85,7 @@ def test_index_holds_the_selected_rows_with_their_descriptors(
     model = bridge.load(config.model)
     everything = dict(zip(labels.image_id.to_pylist(), labels.read_images(), strict=True))
     for row in [r for r in rows if r["role"] == "query"][::9]:
-        image = torch.from_numpy(decode(everything[row["image_id"]])).permute(2, 0, 1)
+        image = torch.from_numpy(decode(everything[row["image_id"]]).copy()).permute(2, 0, 1)
         np.testing.assert_allclose(row["descriptor"], model.embed(image[None])[0], atol=1e-5)
 
 
