@@ -40,6 +40,11 @@ class ShardTask:
     split: str
     trajectories: tuple[tuple[ObjectEntry, range], ...]
 
+    @property
+    def num_trajectories(self) -> int:
+        """Trajectories that are tried."""
+        return sum(len(numbers) for _, numbers in self.trajectories)
+
 
 @dataclass(frozen=True)
 class SynthesisPlan:
@@ -52,7 +57,7 @@ class SynthesisPlan:
     @property
     def num_trajectories(self) -> int:
         """Trajectories that are tried, over all shards."""
-        return sum(len(numbers) for task in self.tasks for _, numbers in task.trajectories)
+        return sum(task.num_trajectories for task in self.tasks)
 
 
 def check_object(entry: ObjectEntry) -> Rejection | None:

@@ -20,7 +20,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from bridge.bliss import BlissConfig, BlissSampler
-from bridge.checkpoint import save_model
+from bridge.checkpoint import WEIGHTS_FILE, save_model
 from bridge.distributed import World, gather_rows
 from bridge.errors import InputError
 from bridge.losses import LossConfig, LossInputs, joint_loss
@@ -61,8 +61,15 @@ class Recipe:
     """Losses and their weights."""
 
     def __post_init__(self) -> None:
-        least = {"epochs": 1, "batch_size": 1, "warmup_steps": 0, "validate_every": 0}
-        for name, value in (least | {"log_every": 1, "seed": 0}).items():
+        least = {
+            "epochs": 1,
+            "batch_size": 1,
+            "log_every": 1,
+            "warmup_steps": 0,
+            "validate_every": 0,
+            "seed": 0,
+        }
+        for name, value in least.items():
             if getattr(self, name) < value:
                 option = f"--{name.replace('_', '-')}"
                 raise InputError(f"{option} must be at least {value}, not {getattr(self, name)}.")
@@ -286,7 +293,7 @@ class Trainer:
         """Continue from what `save` wrote."""
         from safetensors.torch import load_file
 
-        self.model.load_state_dict(load_file(folder / "model.safetensors"))
+        self.model.load_state_dict(load_file(folder / WEIGHTS_FILE))
         state = torch.load(folder / STATE_FILE, weights_only=True, map_location=self._device)
         self.step = state["step"]
         self.best_map = state["best_map"]

@@ -21,7 +21,7 @@ import bridge
 from bridge import cli, storage
 from bridge.checkpoint import model_sha256
 from bridge.dataset.labels import Labels, read_labels
-from bridge.dataset.manifest import Manifest, config_difference, open_manifest
+from bridge.dataset.manifest import Manifest, open_manifest, refuse_difference
 from bridge.dataset.splits import distractor_rows, queries_and_database
 from bridge.embedding import embed_encoded
 from bridge.errors import InputError
@@ -125,12 +125,8 @@ def _existing(out: str, wanted: IndexManifest) -> IndexManifest:
     if not storage.exists(storage.join(out, MANIFEST)):
         return wanted
     found = load_index_manifest(out)
-    difference = config_difference(found.identity(), wanted.identity())
-    if difference:
-        raise InputError(
-            f"{out} holds an index of another model or dataset ({difference}): choose another "
-            "--out or remove it."
-        )
+    content = "an index of another model or dataset"
+    refuse_difference(out, content, found.identity(), wanted.identity())
     return found
 
 

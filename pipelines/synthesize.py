@@ -20,9 +20,9 @@ from bridge.dataset.manifest import (
     MANIFEST,
     Manifest,
     Rejection,
-    config_difference,
     load_manifest,
     open_manifest,
+    refuse_difference,
 )
 from bridge.errors import InputError
 from bridge.images import ImageFormat
@@ -38,7 +38,6 @@ from bridge.simulator import (
 )
 from bridge.synthesis import (
     Kind,
-    ShardTask,
     SynthesisPlan,
     check_object,
     make_shard,
@@ -172,12 +171,8 @@ def existing_manifest(config: SynthesizeConfig) -> Manifest | None:
         return None
     manifest = load_manifest(config.folder)
     options = {name: value for name, value in manifest.config.items() if name != "catalogue"}
-    difference = config_difference(options, config.identity())
-    if difference:
-        raise InputError(
-            f"{config.folder} holds a dataset made with another configuration ({difference}): "
-            "choose another --out or remove it."
-        )
+    content = "a dataset made with another configuration"
+    refuse_difference(config.folder, content, options, config.identity())
     return manifest
 
 
@@ -233,8 +228,9 @@ def make_missing_shards(
 ) -> Manifest:
     """Run the shards that the manifest does not name, and add them to it as they come."""
     missing = [task for task in plan.tasks if task.path not in manifest.shards]
-    with progress("synthesize", 11 * _num_trajectories(plan.tasks), "images") as counter:
-        counter.advance(11 * (plan.num_trajectories - _num_trajectories(missing)))
+    done = plan.num_trajectories - sum(task.num_trajectories for task in missing)
+    with progress("synthesize", 11 * plan.num_trajectories, "images") as counter:
+        counter.advance(11 * done)
         saved = time.monotonic()
         # The plan itself travels without its task list, which may be long.
         light = SynthesisPlan(plan.simulator, plan.image_format, ())
@@ -245,10 +241,6 @@ def make_missing_shards(
                 manifest.save(folder)
                 saved = time.monotonic()
     return manifest
-
-
-def _num_trajectories(tasks: tuple[ShardTask, ...] | list[ShardTask]) -> int:
-    return sum(len(numbers) for task in tasks for _, numbers in task.trajectories)
 
 
 def summary(manifest: Manifest) -> str:

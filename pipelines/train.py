@@ -28,7 +28,7 @@ from ray.train.torch import TorchTrainer
 from bridge import cli, storage
 from bridge.bliss import BlissConfig, BlissSampler
 from bridge.dataset.labels import read_labels
-from bridge.dataset.manifest import MANIFEST, config_difference, open_manifest
+from bridge.dataset.manifest import MANIFEST, open_manifest, refuse_difference
 from bridge.dataset.splits import training_rows
 from bridge.errors import InputError
 from bridge.losses import LossConfig
@@ -218,12 +218,9 @@ def _finished(out: str, identity: dict[str, Any]) -> TrainResult | None:
     if not storage.exists(path):
         return None
     recorded = storage.read_json(path)
-    difference = config_difference(recorded["config"], _as_json(identity))
-    if difference:
-        raise InputError(
-            f"{out} holds a run with another configuration ({difference}): choose another --out "
-            "or remove it."
-        )
+    refuse_difference(
+        out, "a run with another configuration", recorded["config"], _as_json(identity)
+    )
     return TrainResult(**recorded["result"]) if recorded["complete"] else None
 
 

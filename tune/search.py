@@ -22,7 +22,7 @@ from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search.optuna import OptunaSearch
 
 from bridge import cli, storage
-from bridge.dataset.manifest import config_difference, open_manifest
+from bridge.dataset.manifest import open_manifest, refuse_difference
 from bridge.errors import InputError
 from bridge.validation import CHOICE
 from pipelines import cluster, train
@@ -124,12 +124,8 @@ def run(config: SearchConfig) -> dict[str, Any]:
 def _check_identity(config: SearchConfig, out: str) -> None:
     path = storage.join(out, SEARCH_FILE)
     if storage.exists(path):
-        difference = config_difference(storage.read_json(path), config.identity())
-        if difference:
-            raise InputError(
-                f"{out} holds a search with another configuration ({difference}): choose another "
-                "--out or remove it."
-            )
+        content = "a search with another configuration"
+        refuse_difference(out, content, storage.read_json(path), config.identity())
 
 
 def _tuner(config: SearchConfig, out: str) -> ray.tune.Tuner:

@@ -166,3 +166,17 @@ def config_difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     missing = "(absent)"
     names = sorted(k for k in {*old, *new} if old.get(k, missing) != new.get(k, missing))
     return ", ".join(f"{k} {old.get(k, missing)} instead of {new.get(k, missing)}" for k in names)
+
+
+def refuse_difference(
+    folder: str, content: str, old: Mapping[str, Any], new: Mapping[str, Any]
+) -> None:
+    """Raise InputError where `folder`, made with `old`, is not what `new` would make.
+
+    `content` says what the folder holds then, e.g. "a run with another configuration".
+    """
+    difference = config_difference(old, new)
+    if difference:
+        raise InputError(
+            f"{folder} holds {content} ({difference}): choose another --out or remove it."
+        )
