@@ -29,6 +29,18 @@ def composite(premultiplied: np.ndarray, background: np.ndarray) -> np.ndarray:
     return np.rint(np.clip(mixed, 0, 255)).astype(np.uint8)
 
 
+def eight_bit(alpha: np.ndarray) -> np.ndarray:
+    """Opacity as a picture file holds it: the labels of the published data come from such masks.
+
+    Args:
+        alpha: opacity of any shape, in 0..1.
+
+    Returns:
+        float32 of that shape, multiples of 1/255; less than half of one counts as nothing.
+    """
+    return (np.rint(alpha * np.float32(255)) / np.float32(255)).astype(np.float32)
+
+
 def blur_value(alpha: np.ndarray, erosion: int = 1) -> float:
     """Mean opacity over the eroded silhouette: 1 - BS (Eq. 4-5).
 

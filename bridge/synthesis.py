@@ -23,6 +23,7 @@ from bridge.simulator import (
     MeshError,
     ObjectEntry,
     Renderer,
+    RendererName,
     Sample,
     SimulatorConfig,
     make_renderer,
@@ -134,9 +135,9 @@ def _slice(
 
 
 @lru_cache(maxsize=1)
-def _renderer(name: str, image_size: tuple[int, int]) -> Renderer:
+def _renderer(name: RendererName, image_size: tuple[int, int], subframe_step: float) -> Renderer:
     """One renderer per process: its buffers are as large as the image."""
-    return make_renderer(name, image_size)
+    return make_renderer(name, image_size, subframe_step)
 
 
 def make_shard(
@@ -146,7 +147,8 @@ def make_shard(
 
     A trajectory that passes no filter and a photo that cannot be read are left out and reported.
     """
-    renderer = _renderer(plan.simulator.renderer, plan.simulator.image_size)
+    simulator = plan.simulator
+    renderer = _renderer(simulator.renderer, simulator.image_size, simulator.subframe_step)
     rows: list[dict[str, Any]] = []
     rejections: list[Rejection] = []
     for entry, numbers in task.trajectories:

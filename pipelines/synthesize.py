@@ -32,6 +32,7 @@ from bridge.simulator import (
     ObjectEntry,
     PhotoBackgrounds,
     ProceduralBackgrounds,
+    RendererName,
     SimulatorConfig,
     procedural_objects,
     scan_meshes,
@@ -75,10 +76,10 @@ class SynthesizeConfig:
     """Height and width in pixels [240 320]."""
     image_format: ImageFormat = "jpeg"
     """Encoding: jpeg (quality 95, full colour resolution), png or webp (both lossless)."""
-    renderer: str = "raster"
-    """What draws the objects."""
-    subframes: int = 8
-    """Sub-frames per sub-trajectory, at least 8."""
+    renderer: RendererName = "raster"
+    """What draws the objects: raster (CPU), gl (GPU) or cycles (Blender)."""
+    subframe_step: float = 1.0
+    """Pixels that the fastest point of an object moves between two sub-frames."""
     seed: int = 0
     """Of everything random."""
     trajectories_per_shard: int = 90
@@ -107,7 +108,6 @@ def check_options(config: SynthesizeConfig) -> None:
     """Raise InputError for an option out of its range."""
     at_least = {
         "trajectories": 1,
-        "subframes": 8,
         "trajectories_per_shard": 1,
         "objects_per_category": 1,
         "seed": 0,
@@ -200,7 +200,7 @@ def run(config: SynthesizeConfig) -> Manifest:
     plan = SynthesisPlan(
         SimulatorConfig(
             image_size=config.image_size,
-            subframes=config.subframes,
+            subframe_step=config.subframe_step,
             renderer=config.renderer,
             seed=config.seed,
             background_per_image=config.kind == "distractors",

@@ -9,7 +9,7 @@ from bridge.simulator.background import (
 from bridge.simulator.catalogue import ObjectEntry, procedural_objects, scan_meshes
 from bridge.simulator.mesh import Mesh, MeshError
 from bridge.simulator.mesh_file import load_mesh
-from bridge.simulator.renderers import Renderer, make_renderer
+from bridge.simulator.renderers import Renderer, RendererName, make_renderer
 from bridge.simulator.scene import Sample, SimulatorConfig, simulate
 from bridge.simulator.trajectory import Trajectory, sample_trajectory
 
@@ -22,6 +22,7 @@ __all__ = [
     "PhotoBackgrounds",
     "ProceduralBackgrounds",
     "Renderer",
+    "RendererName",
     "Sample",
     "SimulatorConfig",
     "Trajectory",

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bridge.blur import blur_level, blur_severity, bounding_box, composite
+from bridge.blur import blur_level, blur_severity, bounding_box, composite, eight_bit
 from bridge.simulator.background import Backgrounds
-from bridge.simulator.exposure import expose
 from bridge.simulator.filters import stays_in_view
+from bridge.simulator.lighting import Lighting
 from bridge.simulator.mesh import Mesh
-from bridge.simulator.renderers import Renderer
+from bridge.simulator.renderers import Renderer, RendererName
 from bridge.simulator.trajectory import sample_trajectory
 
 
@@ -22,16 +22,16 @@ class SimulatorConfig:
 
     Attributes:
         image_size: (H, W) in pixels.
-        subframes: rendered instants per sub-trajectory, of which the longest exposure has ten.
         renderer: a name that `make_renderer` knows.
+        subframe_step: pixels that the fastest point of the object moves between two sub-frames.
         tries: motions drawn for a trajectory before it is given up.
         seed: of the whole dataset.
         background_per_image: one background per image instead of one per trajectory.
     """
 
     image_size: tuple[int, int] = (240, 320)
-    subframes: int = 8
-    renderer: str = "raster"
+    renderer: RendererName = "raster"
+    subframe_step: float = 1.0
     tries: int = 5
     seed: int = 0
     background_per_image: bool = False
@@ -74,9 +74,9 @@ def simulate(
     rng = _rng(config.seed, object_id, trajectory)
     for _ in range(config.tries):
         motion = sample_trajectory(rng, mesh.extents, config.image_size)
-        if not stays_in_view(renderer, mesh, motion):
+        if not stays_in_view(mesh, motion, config.image_size):
             continue
-        layers = expose(renderer, mesh, motion, config.subframes)
+        layers = renderer.expose(mesh, motion, Lighting(), linear=False)
         if layers[..., 3].any(axis=(1, 2)).all():
             return _label(layers, config, rng, backgrounds)
     return []
@@ -95,7 +95,7 @@ def _label(
     for index, layer in enumerate(layers):
         if config.background_per_image and index > 0:
             background = backgrounds.sample(rng, config.image_size)
-        alpha = layer[..., 3]
+        alpha = eight_bit(layer[..., 3])
         severity = blur_severity(alpha)
         samples.append(
             Sample(

@@ -7,39 +7,104 @@ sensor whose longer side is 36 mm. Objects are three times the size of a `Mesh`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Literal, NamedTuple, Protocol, get_args
 
 import numpy as np
 
 from bridge.errors import InputError
+from bridge.simulator.lighting import Lighting
 from bridge.simulator.mesh import Mesh
+from bridge.simulator.trajectory import Trajectory
 
 FOCAL_BY_SENSOR = 50 / 36
 OBJECT_SCALE = 3.0
 
-Pose = tuple[np.ndarray, np.ndarray]
-"""Rotation [3, 3] and translation [3] from the object (scaled) to the camera."""
+RendererName = Literal["raster", "gl", "cycles"]
 
 
 class Renderer(Protocol):
-    """Renders one mesh at given poses; keeps buffers, so use one per thread."""
+    """Renders a moving object; keeps buffers, so use one per thread."""
 
     @property
     def image_size(self) -> tuple[int, int]:
         """(H, W) in pixels."""
 
-    def accumulate(self, mesh: Mesh, poses: Sequence[Pose], out: np.ndarray) -> None:
-        """Add each pose's premultiplied display-space RGBA in 0..1 to `out`, float32 [H, W, 4]."""
+    def expose(
+        self, mesh: Mesh, trajectory: Trajectory, lighting: Lighting, *, linear: bool
+    ) -> np.ndarray:
+        """The sharp image and the ten blurred ones (`exposure.window`).
 
-    def coverage(self, mesh: Mesh, pose: Pose) -> float:
-        """Share of the image's pixels that the object covers fully, in 0..1."""
+        Args:
+            mesh: the object.
+            trajectory: its motion.
+            lighting: the light of the scene.
+            linear: colours are averaged, and returned, in linear light, not in display space.
+
+        Returns:
+            float32 [11, H, W, 4]: RGB times opacity, and opacity, in 0..1.
+        """
 
 
-def make_renderer(name: str, image_size: tuple[int, int]) -> Renderer:
-    """The renderer of that name for images of (H, W) pixels; InputError for an unknown name."""
-    # Imported late: numba costs a second, and the module needs this one.
-    from bridge.simulator.renderers.raster import RasterRenderer
+class Subframe(NamedTuple):
+    """An instant at which a moving object is drawn.
 
-    if name != "raster":
-        raise InputError(f"There is no renderer {name!r}; choose raster.")
-    return RasterRenderer(image_size)
+    Attributes:
+        rotation, translation: [3, 3] and [3], from the object (scaled) to the camera.
+        offset: shift of the image to the right and down, in pixels.
+    """
+
+    rotation: np.ndarray
+    translation: np.ndarray
+    offset: tuple[float, float] = (0.0, 0.0)
+
+
+class Canvas(Protocol):
+    """Draws single instants; `exposure.SubframeRenderer` makes exposures of them."""
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """(H, W) in pixels."""
+
+    def accumulate(
+        self,
+        mesh: Mesh,
+        subframes: Sequence[Subframe],
+        lighting: Lighting,
+        linear: bool,
+        out: np.ndarray,
+    ) -> None:
+        """Add each sub-frame's premultiplied RGBA in 0..1 to `out`, float32 [H, W, 4]."""
+
+
+def make_renderer(
+    name: RendererName, image_size: tuple[int, int], subframe_step: float = 1.0
+) -> Renderer:
+    """The renderer of that name.
+
+    Args:
+        name: "raster" (CPU, always there), "gl" (OpenGL over EGL) or "cycles" (Blender).
+        image_size: (H, W) in pixels.
+        subframe_step: pixels that the fastest point of the object moves between two sub-frames;
+            Cycles blurs by itself and has none.
+
+    Raises:
+        InputError: the name is unknown, or what the renderer needs is not installed.
+    """
+    # Imported late: numba costs a second, OpenGL and Blender are optional, and all need this file.
+    from bridge.simulator.exposure import SubframeRenderer
+
+    if name == "raster":
+        from bridge.simulator.renderers.raster import RasterCanvas
+
+        return SubframeRenderer(RasterCanvas(image_size), subframe_step)
+    if name == "gl":
+        from bridge.simulator.renderers.gl import GLCanvas
+
+        return SubframeRenderer(GLCanvas(image_size), subframe_step)
+    if name == "cycles":
+        from bridge.simulator.renderers.cycles import CyclesRenderer
+
+        return CyclesRenderer(image_size)
+    raise InputError(
+        f"There is no renderer {name!r}; choose one of {', '.join(get_args(RendererName))}."
+    )

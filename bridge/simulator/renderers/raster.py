@@ -1,9 +1,4 @@
-"""The default renderer: a z-buffer rasteriser for the CPU that needs nothing but numba.
-
-Light is that of the published data: a uniform ambient of 0.6 and the 1000 W point lamp of
-Blender's start-up scene. It multiplies display-space texels by factor ** (1 / 2.2), which equals
-lighting in linear space for a display of pure gamma.
-"""
+"""The default renderer: a z-buffer rasteriser for the CPU that needs nothing but numba."""
 
 from __future__ import annotations
 
@@ -11,16 +6,21 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from bridge.simulator.lighting import GAMMA, Lighting
 from bridge.simulator.mesh import Mesh
-from bridge.simulator.renderers import FOCAL_BY_SENSOR, OBJECT_SCALE, Pose
+from bridge.simulator.renderers import FOCAL_BY_SENSOR, OBJECT_SCALE, Subframe
 from bridge.simulator.renderers import raster_kernels as kernels
 from bridge.simulator.renderers import raster_shading as shading
 
 _SAMPLES = 2
 """Samples per pixel along each axis."""
 
+_DISPLAY = np.linspace(0, 1, 256, dtype=np.float32)
+_LINEAR = _DISPLAY**GAMMA
+_DARK = Lighting(ambient=0.0, lamps=())
 
-class RasterRenderer:
+
+class RasterCanvas:
     """2x2 samples per pixel, bilinear mip-mapped textures, both sides of every triangle.
 
     Args:
@@ -38,41 +38,67 @@ class RasterRenderer:
         self._planes = np.empty((0, kernels.PLANE_SIZE), np.float32)
         self._plane_mip = np.empty((0, 3), np.int64)
 
-    def accumulate(self, mesh: Mesh, poses: Sequence[Pose], out: np.ndarray) -> None:
-        """Add each pose's premultiplied display-space RGBA in 0..1 to `out`, float32 [H, W, 4]."""
-        for pose in poses:
-            box = self._draw(mesh, pose)
+    def accumulate(
+        self,
+        mesh: Mesh,
+        subframes: Sequence[Subframe],
+        lighting: Lighting,
+        linear: bool,
+        out: np.ndarray,
+    ) -> None:
+        """Add each sub-frame's premultiplied RGBA in 0..1 to `out`, float32 [H, W, 4]."""
+        table = _LINEAR if linear else _DISPLAY
+        tint = mesh.tint**GAMMA if linear else mesh.tint
+        exponent = 1.0 if linear else 1 / GAMMA
+        for subframe in subframes:
+            box = self._draw(mesh, subframe, tint, lighting, exponent)
             shading.shade(
-                box, self._depth, self._owner, self._planes, self._plane_mip, mesh.texels, out
+                box,
+                self._depth,
+                self._owner,
+                self._planes,
+                self._plane_mip,
+                mesh.texels,
+                table,
+                out,
             )
 
-    def coverage(self, mesh: Mesh, pose: Pose) -> float:
-        """Share of the image's pixels that the object covers fully, in 0..1."""
+    def coverage(self, mesh: Mesh, rotation: np.ndarray, translation: np.ndarray) -> float:
+        """Share of the image's pixels that the object covers fully at a pose, in 0..1."""
         height, width = self.image_size
-        return shading.count_covered(self._draw(mesh, pose), self._depth) / (height * width)
+        box = self._draw(mesh, Subframe(rotation, translation), mesh.tint, _DARK, 1.0)
+        return shading.count_covered(box, self._depth) / (height * width)
 
-    def _draw(self, mesh: Mesh, pose: Pose) -> tuple[int, int, int, int]:
+    def _draw(
+        self, mesh: Mesh, subframe: Subframe, tint: np.ndarray, lighting: Lighting, exponent: float
+    ) -> tuple[int, int, int, int]:
         """Fill the sample buffers; returns the box of what was touched."""
         self._reserve(len(mesh.vertices), len(mesh.faces))
-        rotation, translation = pose
+        lamps = np.array([(*lamp.position, lamp.watts) for lamp in lighting.lamps], np.float64)
         kernels.transform_vertices(
             mesh.vertices,
             mesh.normals,
-            np.ascontiguousarray(rotation, np.float64),
-            np.ascontiguousarray(translation, np.float64),
+            np.ascontiguousarray(subframe.rotation, np.float64),
+            np.ascontiguousarray(subframe.translation, np.float64),
             OBJECT_SCALE,
+            lamps.reshape(-1, 4),
+            lighting.ambient,
+            exponent,
             self._camera,
             self._light,
         )
+        height, width = self._depth.shape
         return kernels.draw_triangles(
             mesh.faces,
             mesh.face_texture,
             mesh.mips,
             mesh.uv,
-            mesh.tint,
+            tint,
             self._camera,
             self._light,
             self._focal,
+            width / 2 + _SAMPLES * subframe.offset[0],
+            height / 2 + _SAMPLES * subframe.offset[1],
             self._depth,
             self._owner,
             self._planes,

@@ -23,11 +23,6 @@ CORNER_SIZE = 8
 # five attributes divided by the distance, which (unlike the attributes) are linear on the screen.
 PLANE_SIZE = 2 + 3 * 6
 
-LAMP_POSITION = (4.08, 1.01, 5.90)
-LAMP_WATTS = 1000.0
-AMBIENT = 0.6
-GAMMA = 2.2
-
 Array = np.ndarray
 
 _jit = njit(cache=True, nogil=True, error_model="numpy")
@@ -40,31 +35,41 @@ def transform_vertices(
     rotation: Array,
     translation: Array,
     scale: float,
+    lamps: Array,
+    ambient: float,
+    exponent: float,
     camera: Array,
     light: Array,
 ) -> None:
-    """Camera-space positions [V, 3] and display-space light on front and back [V, 2].
+    """Camera-space positions [V, 3] and light ** exponent on front and back [V, 2].
 
-    The lamp is a point source: its power spreads over a sphere, Lambert's law divides by pi.
+    `lamps` [L, 4] holds positions and watts.
     """
-    dark = AMBIENT ** (1 / GAMMA)
+    place = np.empty(3)
+    normal = np.empty(3)
     for i in range(len(vertices)):
-        direct = 0.0
-        squared = 0.0
         for k in range(3):
-            position = translation[k]
-            normal = 0.0
+            place[k] = translation[k]
+            normal[k] = 0.0
             for j in range(3):
-                position += rotation[k, j] * vertices[i, j] * scale
-                normal += rotation[k, j] * normals[i, j]
-            camera[i, k] = position
-            towards_lamp = LAMP_POSITION[k] - position
-            direct += normal * towards_lamp
-            squared += towards_lamp * towards_lamp
-        lamp = LAMP_WATTS / (4 * math.pi**2) * abs(direct) / (squared * math.sqrt(squared))
-        bright = (AMBIENT + lamp) ** (1 / GAMMA)
-        light[i, 0] = bright if direct > 0 else dark
-        light[i, 1] = dark if direct > 0 else bright
+                place[k] += rotation[k, j] * vertices[i, j] * scale
+                normal[k] += rotation[k, j] * normals[i, j]
+            camera[i, k] = place[k]
+        front, back = ambient, ambient
+        for lamp in lamps:
+            direct = 0.0
+            squared = 0.0
+            for k in range(3):
+                towards = lamp[k] - place[k]
+                direct += normal[k] * towards
+                squared += towards * towards
+            strength = lamp[3] / (4 * math.pi**2) * direct / (squared * math.sqrt(squared))
+            if strength > 0:
+                front += strength
+            else:
+                back -= strength
+        light[i, 0] = front**exponent
+        light[i, 1] = back**exponent
 
 
 @_jit
@@ -77,6 +82,8 @@ def draw_triangles(
     camera: Array,
     light: Array,
     focal: float,
+    centre_x: float,
+    centre_y: float,
     depth: Array,
     owner: Array,
     planes: Array,
@@ -96,7 +103,7 @@ def draw_triangles(
     for f in range(len(faces)):
         count = _clip(faces[f], camera, ends, shares)
         for k in range(count):
-            _project(ends[k], shares[k], camera, focal, width, height, corners[k])
+            _project(ends[k], shares[k], camera, focal, centre_x, centre_y, corners[k])
         painted = False
         for k in range(1, count - 1):
             if _fill(corners, k, used, depth, owner, box):
@@ -139,11 +146,11 @@ def _between(values: Array, ends: Array, share: float, column: int) -> float:
 
 @_jit
 def _project(
-    ends: Array, share: float, camera: Array, focal: float, width: int, height: int, corner: Array
+    ends: Array, share: float, camera: Array, focal: float, x: float, y: float, corner: Array
 ) -> None:
     inverse = -1 / _between(camera, ends, share, 2)
-    corner[X] = width / 2 + focal * _between(camera, ends, share, 0) * inverse
-    corner[Y] = height / 2 - focal * _between(camera, ends, share, 1) * inverse
+    corner[X] = x + focal * _between(camera, ends, share, 0) * inverse
+    corner[Y] = y - focal * _between(camera, ends, share, 1) * inverse
     corner[INVERSE_DEPTH] = inverse
 
 

@@ -15,11 +15,19 @@ _jit = njit(cache=True, nogil=True, error_model="numpy")
 
 @_jit
 def shade(
-    box: Box, depth: Array, owner: Array, planes: Array, plane_mip: Array, texels: Array, out: Array
+    box: Box,
+    depth: Array,
+    owner: Array,
+    planes: Array,
+    plane_mip: Array,
+    texels: Array,
+    table: Array,
+    out: Array,
 ) -> None:
     """Add the pixels' premultiplied RGBA to `out` and empty the depth buffer inside the box.
 
     Samples of a pixel that show the same triangle share one colour, that of their centre.
+    `table` [256] turns texels into colours.
     """
     top, bottom, left, right = box
     owners = np.empty(4, np.int64)
@@ -41,7 +49,7 @@ def shade(
                         count += 1
                 x = 2 * column + 0.5 + x / count
                 y = 2 * row + 0.5 + y / count
-                _sample(x, y, planes[triangle], plane_mip[triangle], texels, colour)
+                _sample(x, y, planes[triangle], plane_mip[triangle], texels, table, colour)
                 weight = np.float32(0.25 * count)
                 for k in range(3):
                     out[row, column, k] += weight * colour[k]
@@ -79,15 +87,17 @@ def count_covered(box: Box, depth: Array) -> int:
 
 
 @_jit
-def _sample(x: float, y: float, plane: Array, mip: Array, texels: Array, colour: Array) -> None:
-    """Display-space colour, 0..1, at a place on the sample grid."""
+def _sample(
+    x: float, y: float, plane: Array, mip: Array, texels: Array, table: Array, colour: Array
+) -> None:
+    """Colour, 0..1, at a place on the sample grid."""
     dx = np.float32(x) - plane[0]
     dy = np.float32(y) - plane[1]
     distance = np.float32(1) / (plane[2] + plane[3] * dx + plane[4] * dy)
     if mip[1] > 0:
         u = (plane[5] + plane[6] * dx + plane[7] * dy) * distance
         v = (plane[8] + plane[9] * dx + plane[10] * dy) * distance
-        _fetch(u, v, mip, texels, colour)
+        _fetch(u, v, mip, texels, table, colour)
     else:
         colour[:] = 1
     for k in range(3):
@@ -98,7 +108,7 @@ def _sample(x: float, y: float, plane: Array, mip: Array, texels: Array, colour:
 
 
 @_jit
-def _fetch(u: float, v: float, mip: Array, texels: Array, colour: Array) -> None:
+def _fetch(u: float, v: float, mip: Array, texels: Array, table: Array, colour: Array) -> None:
     """Bilinear look-up in a repeating texture; v points up, rows of texels go down."""
     first, height, width = mip
     # The comparison is false for NaN too, which a sliver of a triangle can extrapolate to.
@@ -118,6 +128,6 @@ def _fetch(u: float, v: float, mip: Array, texels: Array, colour: Array) -> None
     c, d = np.uint64(first + below * width + left), np.uint64(first + below * width + right)
     one = np.float32(1)
     for k in range(3):
-        upper = texels[a, k] * (one - across) + texels[b, k] * across
-        lower = texels[c, k] * (one - across) + texels[d, k] * across
-        colour[k] = (upper * (one - down) + lower * down) * np.float32(1 / 255)
+        upper = table[texels[a, k]] * (one - across) + table[texels[b, k]] * across
+        lower = table[texels[c, k]] * (one - across) + table[texels[d, k]] * across
+        colour[k] = upper * (one - down) + lower * down
