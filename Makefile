@@ -1,10 +1,11 @@
 # `make demo` and `make test` each prepare .venv when needed and then do their job.
 PYTHON ?= python3
 VENV := .venv
+CYCLES := .venv-cycles
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo test lint lock clean
+.PHONY: help setup demo test lint lock clean cycles
 help: ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
 
@@ -28,6 +29,12 @@ demo: setup ## the whole chain on generated data, in less than ten minutes on tw
 
 test: setup ## the test suite
 	$(BIN)/python -m pytest
+
+# Blender runs on Python 3.11 alone and pins an old NumPy, so it gets an environment of its own.
+cycles: setup ## Blender, which the cycles renderer needs, in .venv-cycles
+	test -x $(CYCLES)/bin/python || $(BIN)/python -m uv venv --quiet --python 3.11 $(CYCLES)
+	$(BIN)/python -m uv pip install --quiet --python $(CYCLES)/bin/python 'bpy==4.5.*'
+	@$(CYCLES)/bin/python -c 'import bpy; print("Blender", bpy.app.version_string)'
 
 lint: setup ## style and types
 	$(BIN)/ruff check .
