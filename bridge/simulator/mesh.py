@@ -3,50 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, replace
 
 import numpy as np
-from PIL import Image
 
+from bridge.simulator.closed_parts import closed_parts
+from bridge.simulator.mipmaps import has_holes, pack_textures
 from bridge.simulator.normals import smooth_between_creases
+from bridge.simulator.simplification import simplify
+from bridge.simulator.surface import MeshError, Remark, Surface
 
-MAX_TEXTURE_SIDE = 1024
+MAX_TRIANGLES = 200_000
+"""Larger meshes are simplified; on images of these sizes the difference cannot be seen."""
 
-MeshFault = Literal["unreadable", "no_faces", "no_texture", "bad_geometry"]
+MIN_DOUBLED_AREA = 1e-12
+"""Smaller triangles count as none, in units of the box diagonal squared."""
 
-
-class MeshError(Exception):
-    """An object that cannot be rendered; `reason` is stable and meant for counting."""
-
-    def __init__(self, reason: MeshFault, detail: str) -> None:
-        super().__init__(reason, detail)
-        self.reason = reason
-        self.detail = detail
-
-    def __str__(self) -> str:
-        return f"{self.reason}: {self.detail}"
-
-
-@dataclass(frozen=True)
-class Surface:
-    """Triangles of one material, before they become part of a `Mesh`.
-
-    Attributes:
-        vertices: [V, 3], any unit.
-        faces: int [F, 3].
-        uv: [V, 2] with v pointing up in the texture; None without a texture.
-        tint: RGB factor of the texture in display space, [V, 3] or [3], in 0..1.
-        normals: [V, 3]; None derives them, keeping edges sharper than the crease angle.
-        texture: uint8 RGB [h, w, 3], or None.
-    """
-
-    vertices: np.ndarray
-    faces: np.ndarray
-    uv: np.ndarray | None = None
-    tint: np.ndarray = field(default_factory=lambda: np.ones(3))
-    normals: np.ndarray | None = None
-    texture: np.ndarray | None = None
+TOLD_LOSS = 0.01
+"""Share of dropped triangles above which the loss is recorded."""
 
 
 @dataclass(frozen=True)
@@ -59,9 +33,15 @@ class Mesh:
         tint: float32 [V, 3], display-space factor of the texture, in 0..1.
         faces: int32 [F, 3].
         face_texture: int32 [F], row of `mips`; -1 for a face that has its tint only.
-        texels: uint8 [N, 3], all textures and their smaller versions one after the other.
+        face_cutout: bool [F], the texture has holes where its alpha is below 128.
+        face_one_sided: bool [F], the face belongs to a closed part that winds outwards, so that
+            its back never shows.
+        texels: uint8 RGBA [N, 4], all textures and their smaller versions one after the other.
         mips: int64 [T, L, 3], first texel, height and width of each version, finest first; the
             coarsest repeats so that every texture has L of them.
+        adjusted: (reason, detail) of what was changed to make the object usable, with the reasons
+            "missing_texture", "missing_material", "missing_uv", "simplified" and
+            "dropped_triangles".
     """
 
     vertices: np.ndarray
@@ -70,8 +50,11 @@ class Mesh:
     tint: np.ndarray
     faces: np.ndarray
     face_texture: np.ndarray
+    face_cutout: np.ndarray
+    face_one_sided: np.ndarray
     texels: np.ndarray
     mips: np.ndarray
+    adjusted: tuple[Remark, ...] = ()
 
     @property
     def extents(self) -> tuple[float, float, float]:
@@ -80,64 +63,29 @@ class Mesh:
         return float(x), float(y), float(z)
 
 
-def build_mesh(surfaces: Sequence[Surface]) -> Mesh:
+def build_mesh(surfaces: Sequence[Surface], adjusted: Sequence[Remark] = ()) -> Mesh:
     """Join surfaces into a normalised mesh.
 
-    Triangles without area or with a coordinate that is not a number are dropped.
+    Triangles without area or with a coordinate that is not a number are dropped, and what has more
+    than `MAX_TRIANGLES` is simplified; both are recorded after the remarks in `adjusted`.
 
     Raises:
         MeshError: "no_faces" or "bad_geometry".
     """
-    if not any(len(surface.faces) for surface in surfaces):
+    given = sum(len(surface.faces) for surface in surfaces)
+    if not given:
         raise MeshError("no_faces", "there is not one triangle")
     centre, diagonal = _box(surfaces)
-    parts = [_finish(surface, centre, diagonal) for surface in surfaces]
-    kept = [i for i, part in enumerate(parts) if len(part.faces)]
-    if not kept:
-        raise MeshError("bad_geometry", "no triangle has an area")
-    textured = [surfaces[i].texture is not None for i in kept]
-    rows = np.where(textured, np.cumsum(textured) - 1, -1)
-    starts = np.cumsum([0] + [len(parts[i].vertices) for i in kept])
-    texels, mips = pack_textures([t for i in kept if (t := surfaces[i].texture) is not None])
-    return Mesh(
-        vertices=_stack([parts[i].vertices for i in kept]),
-        normals=_stack([_need(parts[i].normals) for i in kept]),
-        uv=_stack([_need(parts[i].uv) for i in kept]),
-        tint=_stack([parts[i].tint for i in kept]),
-        faces=np.concatenate(
-            [parts[i].faces + start for i, start in zip(kept, starts, strict=False)]
-        ).astype(np.int32),
-        face_texture=np.repeat(rows, [len(parts[i].faces) for i in kept]).astype(np.int32),
-        texels=texels,
-        mips=mips,
-    )
-
-
-def pack_textures(textures: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Textures with their halved versions as the `texels` and `mips` of a `Mesh`."""
-    chains = [_halvings(texture) for texture in textures]
-    levels = max((len(chain) for chain in chains), default=1)
-    mips = np.zeros((len(chains), levels, 3), np.int64)
-    first = 0
-    for chain, rows in zip(chains, mips, strict=True):
-        for level, image in enumerate(chain):
-            rows[level:] = first, image.shape[0], image.shape[1]
-            first += image.shape[0] * image.shape[1]
-    flat = [image.reshape(-1, 3) for chain in chains for image in chain]
-    return np.concatenate([np.empty((0, 3), np.uint8), *flat]), mips
-
-
-def _halvings(texture: np.ndarray) -> list[np.ndarray]:
-    picture = Image.fromarray(texture)
-    if max(picture.size) > MAX_TEXTURE_SIDE:
-        picture.thumbnail((MAX_TEXTURE_SIDE, MAX_TEXTURE_SIDE), Image.Resampling.BOX)
-    chain = [np.asarray(picture)]
-    while max(picture.size) > 1:
-        width, height = picture.size
-        half = (max(width // 2, 1), max(height // 2, 1))
-        picture = picture.resize(half, Image.Resampling.BOX)
-        chain.append(np.asarray(picture))
-    return chain
+    remarks = list(adjusted)
+    parts = _sound([_normalised(surface, centre, diagonal) for surface in surfaces])
+    sound = sum(len(part.faces) for part in parts)
+    if given - sound > TOLD_LOSS * given:
+        remarks.append(("dropped_triangles", f"{given - sound:,} of {given:,}"))
+    if sound > MAX_TRIANGLES:
+        parts = _sound(simplify(parts, MAX_TRIANGLES))
+        left = sum(len(part.faces) for part in parts)
+        remarks.append(("simplified", f"{sound:,} to {left:,} triangles"))
+    return _join([_with_normals(part) for part in parts], remarks)
 
 
 def _box(surfaces: Sequence[Surface]) -> tuple[np.ndarray, float]:
@@ -146,7 +94,7 @@ def _box(surfaces: Sequence[Surface]) -> tuple[np.ndarray, float]:
         s.faces.size and not 0 <= s.faces.min() <= s.faces.max() < len(s.vertices) for s in surfaces
     ):
         raise MeshError("bad_geometry", "a triangle names a vertex that does not exist")
-    used = np.concatenate([s.vertices[np.unique(s.faces)] for s in surfaces])
+    used = np.concatenate([s.vertices[_used(s.faces, len(s.vertices))] for s in surfaces])
     used = used[np.isfinite(used).all(axis=1)]
     if len(used) == 0:
         raise MeshError("bad_geometry", "no vertex has finite coordinates")
@@ -157,37 +105,95 @@ def _box(surfaces: Sequence[Surface]) -> tuple[np.ndarray, float]:
     return (low + high) / 2, diagonal
 
 
-def _finish(surface: Surface, centre: np.ndarray, diagonal: float) -> Surface:
-    """Normalise, drop degenerate triangles and fill in what is optional."""
+def _used(faces: np.ndarray, num_vertices: int) -> np.ndarray:
+    used = np.zeros(num_vertices, bool)
+    used[faces] = True
+    return used
+
+
+def _normalised(surface: Surface, centre: np.ndarray, diagonal: float) -> Surface:
+    """The surface in its final place and size, with its optional attributes per vertex."""
     vertices = (np.asarray(surface.vertices, np.float64) - centre) / diagonal
-    corners = vertices[surface.faces]
-    cross = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    uv = np.zeros((len(vertices), 2)) if surface.uv is None else surface.uv
-    sound = np.isfinite(uv[surface.faces]).all(axis=(1, 2))
-    with np.errstate(invalid="ignore"):
-        faces = surface.faces[(np.linalg.norm(cross, axis=1) > 1e-12) & sound]
+    uv = np.zeros((len(vertices), 2)) if surface.uv is None else np.asarray(surface.uv, np.float64)
     tint = np.broadcast_to(surface.tint, vertices.shape)
-    if surface.normals is None:
-        source, normals, faces = smooth_between_creases(vertices, faces)
-        return Surface(vertices[source], faces, uv[source], tint[source], normals)
-    return _compact(vertices, _wind_outwards(vertices, faces, surface.normals), uv, tint, surface)
+    return replace(surface, vertices=vertices, uv=uv, tint=tint)
 
 
-def _compact(
-    vertices: np.ndarray, faces: np.ndarray, uv: np.ndarray, tint: np.ndarray, surface: Surface
-) -> Surface:
-    """Leave out the vertices that no triangle uses (one of them may be far away or NaN)."""
-    used, renumbered = np.unique(faces, return_inverse=True)
-    normals = np.nan_to_num(_need(surface.normals)[used])
-    return Surface(vertices[used], renumbered.reshape(-1, 3), uv[used], tint[used], normals)
+def _sound(surfaces: Sequence[Surface]) -> list[Surface]:
+    """The surfaces with an area, less their bad triangles and unused vertices."""
+    parts = [part for surface in surfaces if len((part := _without_bad_faces(surface)).faces)]
+    if not parts:
+        raise MeshError("bad_geometry", "no triangle has an area")
+    return parts
 
 
-def _wind_outwards(vertices: np.ndarray, faces: np.ndarray, normals: np.ndarray) -> np.ndarray:
-    """Turn triangles whose winding contradicts their normals, as in mirrored parts."""
-    corners = vertices[faces]
-    cross = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    against = (cross * normals[faces].sum(axis=1)).sum(axis=1) < 0
-    return np.where(against[:, None], faces[:, ::-1], faces)
+def _without_bad_faces(surface: Surface) -> Surface:
+    uv = _need(surface.uv)
+    with np.errstate(invalid="ignore"):
+        area = np.linalg.norm(_cross(surface.vertices, surface.faces), axis=1)
+        good = (area > MIN_DOUBLED_AREA) & np.isfinite(uv[surface.faces]).all(axis=(1, 2))
+    faces = surface.faces[good]
+    used = _used(faces, len(surface.vertices))
+    return replace(
+        surface,
+        vertices=surface.vertices[used],
+        faces=(np.cumsum(used) - 1)[faces],
+        uv=uv[used],
+        tint=surface.tint[used],
+        normals=None if surface.normals is None else surface.normals[used],
+    )
+
+
+def _with_normals(surface: Surface) -> Surface:
+    """Derive normals where the surface has none or bad ones; otherwise wind as they say."""
+    vertices, faces, normals = surface.vertices, surface.faces, surface.normals
+    if normals is not None and (np.abs(np.linalg.norm(normals, axis=1) - 1) < 0.01).all():
+        # Mirrored parts contradict their normals.
+        against = (_cross(vertices, faces) * normals[faces].sum(axis=1)).sum(axis=1) < 0
+        return replace(surface, faces=np.where(against[:, None], faces[:, ::-1], faces))
+    source, normals, faces = smooth_between_creases(vertices, faces)
+    return replace(
+        surface,
+        vertices=vertices[source],
+        faces=faces,
+        uv=_need(surface.uv)[source],
+        tint=surface.tint[source],
+        normals=normals,
+    )
+
+
+def _cross(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    a, b, c = vertices[faces].swapaxes(0, 1)
+    return np.cross(b - a, c - a)
+
+
+def _join(parts: Sequence[Surface], remarks: Sequence[Remark]) -> Mesh:
+    textures = {id(part.texture): part.texture for part in parts if part.texture is not None}
+    row = {key: i for i, key in enumerate(textures)}
+    texels, mips = pack_textures(list(textures.values()))
+    holed = {key: has_holes(texture) for key, texture in textures.items()}
+    sizes = [len(part.faces) for part in parts]
+    starts = np.cumsum([0] + [len(part.vertices) for part in parts])
+    vertices = _stack([part.vertices for part in parts])
+    normals = _stack([_need(part.normals) for part in parts])
+    faces = np.concatenate([p.faces + start for p, start in zip(parts, starts, strict=False)])
+    cutout = np.repeat([holed.get(id(part.texture), False) for part in parts], sizes)
+    closed, inside_out = closed_parts(vertices, faces, cutout)
+    faces = np.where(inside_out[:, None], faces[:, ::-1], faces)
+    normals[_used(faces[inside_out], len(vertices))] *= -1
+    return Mesh(
+        vertices=vertices,
+        normals=normals,
+        uv=_stack([_need(part.uv) for part in parts]),
+        tint=_stack([part.tint for part in parts]),
+        faces=np.ascontiguousarray(faces, np.int32),
+        face_texture=np.repeat([row.get(id(p.texture), -1) for p in parts], sizes).astype(np.int32),
+        face_cutout=cutout,
+        face_one_sided=closed,
+        texels=texels,
+        mips=mips,
+        adjusted=tuple(remarks),
+    )
 
 
 def _stack(arrays: Sequence[np.ndarray]) -> np.ndarray:

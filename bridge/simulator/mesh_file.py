@@ -1,4 +1,4 @@
-"""Reading an object from a GLB or OBJ file."""
+"""Reading an object from a glTF or OBJ file."""
 
 from __future__ import annotations
 
@@ -7,39 +7,56 @@ from typing import Any
 
 import numpy as np
 
-from bridge.simulator.mesh import Mesh, MeshError, Surface, build_mesh
+from bridge.simulator.gltf_file import read_gltf
+from bridge.simulator.materials import Material, display
+from bridge.simulator.mesh import Mesh, build_mesh
+from bridge.simulator.obj_file import read_obj
+from bridge.simulator.surface import MeshError, Remark, Surface
 
-DISPLAY_GAMMA = 1 / 2.2
+MESH_SUFFIXES = (".glb", ".gltf", ".obj")
 
 
 def load_mesh(path: str | Path) -> Mesh:
-    """Read, join and normalise every textured or coloured part of a file.
+    """Read, join and normalise every part of a file.
+
+    Parts without a texture keep the colour of their material, but something in the file must have
+    a texture or vertex colours. Transparency becomes holes where alpha is below a half; parts that
+    are nowhere that opaque (glass) and parts with a transparent colour are drawn whole.
 
     Args:
-        path: a .glb or .obj file with a texture or vertex colours.
+        path: a .glb, .gltf or .obj file.
 
     Raises:
         MeshError: with the reason "unreadable", "no_faces", "no_texture" or "bad_geometry".
     """
     import trimesh
 
+    file = Path(path)
     try:
-        scene = trimesh.load_scene(str(path), process=False)
-        surfaces = [
-            _surface(scene.geometry[name], transform)
-            for transform, name in (scene.graph[node] for node in scene.graph.nodes_geometry)
-            if isinstance(scene.geometry[name], trimesh.Trimesh)
-        ]
+        scene, material_of = (read_obj if file.suffix.lower() == ".obj" else read_gltf)(file)
+        remarks: dict[Remark, None] = {}
+        surfaces = []
+        for transform, name in (scene.graph[node] for node in scene.graph.nodes_geometry):
+            part = scene.geometry[name]
+            if isinstance(part, trimesh.Trimesh):
+                material = material_of(part)
+                remarks |= dict.fromkeys(material.remarks)
+                surfaces.append(_surface(part, transform, material, file))
+                if material.texture is not None and surfaces[-1].texture is None:
+                    remarks[("missing_uv", str(name))] = None
+    except MeshError:
+        raise
     # A damaged file fails anywhere in the parsers of the mesh, its JSON and its pictures, each
     # with exceptions of its own; all of them mean the same to the caller.
     except Exception as error:
         raise MeshError("unreadable", f"{type(error).__name__}: {error}") from error
     if surfaces and all(s.texture is None and s.tint.ndim == 1 for s in surfaces):
-        raise MeshError("no_texture", "neither a texture nor vertex colours")
-    return build_mesh(surfaces)
+        known = "".join(f" ({reason}: {detail})" for reason, detail in remarks)
+        raise MeshError("no_texture", f"neither a texture nor vertex colours{known}")
+    return build_mesh(surfaces, tuple(remarks))
 
 
-def _surface(part: Any, transform: np.ndarray) -> Surface:
+def _surface(part: Any, transform: np.ndarray, material: Material, file: Path) -> Surface:
     """A trimesh geometry in the coordinates of its scene."""
     linear = transform[:3, :3]
     # trimesh computes missing normals on access, smooth over every edge; only its cache tells
@@ -51,45 +68,37 @@ def _surface(part: Any, transform: np.ndarray) -> Surface:
         normals = normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
     elif np.linalg.det(linear) < 0:
         faces = faces[:, ::-1]
-    material = _material(part)
-    texture = _texture(material)
-    uv = getattr(part.visual, "uv", None)
-    if uv is None or len(uv) != len(part.vertices):
-        texture = None
+    uv = _coordinates(part, material)
     return Surface(
         vertices=part.vertices @ linear.T + transform[:3, 3],
         faces=faces,
-        uv=None if texture is None else np.asarray(uv),
-        tint=_tint(part, material),
+        uv=uv,
+        tint=_tint(part, material, file),
         normals=normals,
-        texture=texture,
+        texture=None if uv is None else material.texture,
     )
 
 
-def _material(part: Any) -> Any:
-    """The physically based material of a part, or None."""
-    material: Any = getattr(part.visual, "material", None)
-    return material.to_pbr() if hasattr(material, "to_pbr") else material
+def _coordinates(part: Any, material: Material) -> np.ndarray | None:
+    uv = getattr(part.visual, "uv", None)
+    if material.texture is None or uv is None or len(uv) != len(part.vertices):
+        return None
+    uv = np.asarray(uv, np.float64)
+    if material.uv_transform is None:
+        return uv
+    return uv @ material.uv_transform[:, :2].T + material.uv_transform[:, 2]
 
 
-def _texture(material: Any) -> np.ndarray | None:
-    picture = getattr(material, "baseColorTexture", None)
-    return None if picture is None else np.asarray(picture.convert("RGB"))
-
-
-def _tint(part: Any, material: Any) -> np.ndarray:
-    """Base colour times vertex colours, [3] or [V, 3]; both are linear light in files."""
-    tint = np.ones(3)
-    factor = getattr(material, "baseColorFactor", None)
-    if factor is not None:
-        tint = _display(factor)[:3]
+def _tint(part: Any, material: Material, file: Path) -> np.ndarray:
+    """Colour of the material times vertex colours, [3] or [V, 3]."""
     if part.visual.kind == "vertex":
-        return tint * _display(part.visual.vertex_colors)[:, :3]
-    beside_texture = getattr(part.visual, "vertex_attributes", {}).get("color")
-    return tint if beside_texture is None else tint * _display(beside_texture)[:, :3]
-
-
-def _display(colour: np.ndarray) -> np.ndarray:
-    values = np.asarray(colour)
-    scale = np.iinfo(values.dtype).max if np.issubdtype(values.dtype, np.integer) else 1
-    return np.clip(values / scale, 0, 1) ** DISPLAY_GAMMA
+        colours = part.visual.vertex_colors
+    else:
+        colours = getattr(part.visual, "vertex_attributes", {}).get("color")
+    if colours is None:
+        return material.tint
+    # glTF has vertex colours in linear light; in OBJ files they are an extension by scanners,
+    # which write what a screen shows.
+    if file.suffix.lower() == ".obj":
+        return np.asarray(colours)[:, :3] / 255
+    return material.tint * display(colours)[:, :3]

@@ -5,9 +5,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bridge.errors import InputError
-from bridge.simulator.catalogue import ObjectEntry, procedural_objects, scan_meshes
+from bridge.simulator.catalogue import (
+    ObjectEntry,
+    procedural_objects,
+    scan_meshes,
+    select_categories,
+)
 from bridge.simulator.mesh import MeshError
 from bridge.simulator.procedural import FAMILIES
 
@@ -20,12 +27,12 @@ def touch(folder: Path, *names: str) -> None:
 
 
 def test_files_become_objects_in_order(tmp_path: Path) -> None:
-    touch(
-        tmp_path, "b/two.OBJ", "b/one.glb", "a/three.glb", "a/note.txt", "stray.glb", "a/x/deep.glb"
-    )
+    touch(tmp_path, "b/two.OBJ", "b/one.glb", "a/four 4.gltf", "a/note.txt", "stray.glb")
+    touch(tmp_path, "a/three/x/deep.glb", "a/four 4/scene.bin", "a/.hidden.glb", "__MACOSX/c.glb")
     entries = scan_meshes(tmp_path)
-    assert [entry.object_id for entry in entries] == ["a/three", "b/one", "b/two"]
-    assert [entry.category for entry in entries] == ["a", "b", "b"]
+    assert [entry.object_id for entry in entries] == ["a/four 4", "a/three", "b/one", "b/two"]
+    assert [entry.category for entry in entries] == ["a", "a", "b", "b"]
+    assert entries[1].path == str(tmp_path / "a/three/x/deep.glb")
     with pytest.raises(MeshError):
         entries[0].load()
 
@@ -34,6 +41,70 @@ def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
     touch(tmp_path, "a/one.glb", "a/one.obj")
     with pytest.raises(InputError, match=r"one\.glb and .*one\.obj"):
         scan_meshes(tmp_path)
+
+
+def test_only_textured_models_of_shapenet_count(tmp_path: Path) -> None:
+    touch(tmp_path, "taxonomy.json", "02691156/no_mesh/images/a.jpg", "03001627/plain/models/x.txt")
+    for model in ("02691156/b2", "02691156/a1", "03001627/c3", "03001627/plain"):
+        touch(tmp_path, f"{model}/models/model_normalized.obj", f"{model}/models/other.obj")
+    for model in ("02691156/b2", "02691156/a1", "03001627/c3"):
+        touch(tmp_path, f"{model}/images/texture0.jpg")
+    entries = scan_meshes(tmp_path)
+    assert [entry.object_id for entry in entries] == ["02691156/a1", "02691156/b2", "03001627/c3"]
+    assert entries[0].category == "02691156"
+    assert entries[0].path == str(tmp_path / "02691156/a1/models/model_normalized.obj")
+    assert scan_meshes(tmp_path / "02691156") == entries[:2]
+
+
+def test_google_scanned_objects_with_and_without_categories(tmp_path: Path) -> None:
+    for root in ("gso", "sorted/shoes"):
+        for name in ("Boot_1", "Boot_2"):
+            touch(tmp_path, f"{root}/{name}/meshes/model.obj", f"{root}/{name}/meshes/model.mtl")
+            touch(tmp_path, f"{root}/{name}/materials/textures/texture.png")
+    flat, by_category = scan_meshes(tmp_path / "gso"), scan_meshes(tmp_path / "sorted")
+    assert [entry.object_id for entry in flat] == ["gso/Boot_1", "gso/Boot_2"]
+    assert [entry.object_id for entry in by_category] == ["shoes/Boot_1", "shoes/Boot_2"]
+    assert flat[0].path == str(tmp_path / "gso/Boot_1/meshes/model.obj")
+
+
+def test_a_flat_folder_is_one_category(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    touch(tmp_path, "things/a.glb", "things/b.glb")
+    monkeypatch.chdir(tmp_path / "things")
+    assert [entry.object_id for entry in scan_meshes(".")] == ["things/a", "things/b"]
+
+
+def test_an_object_folder_with_two_meshes_is_refused(tmp_path: Path) -> None:
+    touch(tmp_path, "a/one/x.glb", "a/one/sub/deep.glb")
+    assert scan_meshes(tmp_path)[0].path == str(tmp_path / "a/one/x.glb")
+    touch(tmp_path, "a/one/y.glb")
+    with pytest.raises(InputError, match=r"several meshes.*x\.glb and .*y\.glb"):
+        scan_meshes(tmp_path)
+
+
+def test_a_file_and_a_folder_of_one_name_are_refused(tmp_path: Path) -> None:
+    touch(tmp_path, "a/one.glb", "a/one/model.obj")
+    with pytest.raises(InputError, match=r"one\.glb and .*model\.obj"):
+        scan_meshes(tmp_path)
+
+
+def test_a_name_that_cannot_be_an_id_is_refused(tmp_path: Path) -> None:
+    touch(tmp_path, "a/two\nlines.glb")
+    with pytest.raises(InputError, match="cannot be an id"):
+        scan_meshes(tmp_path)
+
+
+@given(st.dictionaries(st.text("abc", min_size=1, max_size=2), st.integers(1, 4)), st.data())
+def test_the_largest_categories_are_selected(sizes: dict[str, int], data: st.DataObject) -> None:
+    entries = [ObjectEntry(f"{c}/{i}", c) for c in sorted(sizes) for i in range(sizes[c])]
+    number = data.draw(st.integers(0, len(sizes)))
+    chosen = select_categories(entries, number)
+    names = {entry.category for entry in chosen}
+    assert chosen == [entry for entry in entries if entry.category in names]
+    assert len(names) == number
+    for left_out in sizes.keys() - names:
+        assert all((-sizes[name], name) < (-sizes[left_out], left_out) for name in names)
+    with pytest.raises(InputError, match=f"{len(sizes)} categories"):
+        select_categories(entries, len(sizes) + 1)
 
 
 def test_missing_and_empty_folders_are_refused(tmp_path: Path) -> None:

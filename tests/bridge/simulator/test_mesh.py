@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bridge.simulator.mesh import MeshError, Surface, build_mesh, pack_textures
+from bridge.simulator import mesh as mesh_module
+from bridge.simulator.mesh import MeshError, Surface, build_mesh
 from bridge.simulator.normals import smooth_between_creases
 from bridge.simulator.shapes import box, revolve
 
@@ -89,23 +90,64 @@ def test_surfaces_keep_their_own_texture() -> None:
     mesh = build_mesh(parts)
     assert mesh.face_texture.tolist() == [0, -1, 1]
     firsts = [mesh.texels[mesh.mips[t, 0, 0]].tolist() for t in (0, 1)]
-    assert firsts == [[255, 0, 0], [0, 0, 255]]
+    assert firsts == [[255, 0, 0, 255], [0, 0, 255, 255]]
     assert mesh.tint[mesh.faces[1]].tolist() == [[0, 1, 0]] * 3
 
 
-@given(st.integers(1, 70), st.integers(1, 70), st.integers(0, 5))
-def test_texture_versions_halve_down_to_one_texel(height: int, width: int, seed: int) -> None:
-    texture = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
-    texels, mips = pack_textures([texture, np.zeros((1, 1, 3), np.uint8)])
-    assert (texels[: height * width].reshape(texture.shape) == texture).all()
-    for finer, coarser in zip(mips[0][:-1], mips[0][1:], strict=True):
-        assert coarser[1:].tolist() == [max(finer[1] // 2, 1), max(finer[2] // 2, 1)]
-        assert coarser[0] == finer[0] + finer[1] * finer[2]
-    assert mips[0, -1, 1:].tolist() == [1, 1]
-    assert (mips[1, :, 1:] == 1).all()
-    assert mips[1, 0, 0] + 1 == len(texels)
+def test_a_shared_texture_is_packed_once() -> None:
+    texture = np.zeros((4, 4, 3), np.uint8)
+    uv = POINTS[:, :2]
+    mesh = build_mesh(
+        [Surface(POINTS + [0, 0, z], TRIANGLE, uv, texture=texture) for z in range(3)]
+    )
+    assert mesh.face_texture.tolist() == [0, 0, 0]
+    assert len(mesh.texels) == 16 + 4 + 1
 
 
-def test_large_textures_are_reduced() -> None:
-    _, mips = pack_textures([np.zeros((1500, 3000, 3), np.uint8)])
-    assert mips[0, 0, 1:].tolist() == [512, 1024]
+def test_faces_of_textures_with_holes_are_marked() -> None:
+    holes = np.full((4, 4, 4), 255, np.uint8)
+    solid = holes.copy()
+    holes[0, 0, 3] = 127
+    parts = [Surface(POINTS, TRIANGLE, POINTS[:, :2], texture=t) for t in (holes, solid, None)]
+    assert build_mesh(parts).face_cutout.tolist() == [True, False, False]
+
+
+def test_bad_normals_are_derived_anew() -> None:
+    normals = np.array([[0.0, 0, 1], [0, 0, 1], [np.nan, 0, 0]])
+    for bad in (normals, normals * 0):
+        mesh = build_mesh([Surface(POINTS, TRIANGLE, normals=bad)])
+        assert mesh.normals == pytest.approx(np.tile([0, 0, 1], (3, 1)))
+
+
+def test_lost_triangles_are_recorded_above_one_percent() -> None:
+    def remarks(bad: int) -> tuple:
+        faces = np.concatenate([np.tile(TRIANGLE, (200, 1)), np.tile([[0, 0, 1]], (bad, 1))])
+        return build_mesh([Surface(POINTS, faces)], [("missing_texture", "a.png")]).adjusted
+
+    assert remarks(2) == (("missing_texture", "a.png"),)
+    assert remarks(5) == (("missing_texture", "a.png"), ("dropped_triangles", "5 of 205"))
+
+
+def test_parts_that_wind_inwards_are_turned() -> None:
+    def inside_out(surface: Surface) -> Surface:
+        return Surface(surface.vertices, surface.faces[:, ::-1])
+
+    mesh = build_mesh([inside_out(side) for side in box((1, 2, 3))])
+    a, b, c = mesh.vertices[mesh.faces].swapaxes(0, 1)
+    middle = (a + b + c) / 3
+    assert mesh.face_one_sided.all()
+    assert (np.cross(b - a, c - a) * middle).sum(axis=1).min() > 0
+    assert (mesh.normals[mesh.faces[:, 0]] * middle).sum(axis=1).min() > 0
+
+
+def test_huge_meshes_are_simplified(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mesh_module, "MAX_TRIANGLES", 1000)
+    angle = np.linspace(-np.pi / 2, np.pi / 2, 40)
+    sphere = revolve(np.stack([np.cos(angle), np.sin(angle)], -1), sides=60)
+    mesh = build_mesh([sphere])
+    assert 900 <= len(mesh.faces) <= 1000
+    (reason, detail), (dropped, _) = reversed(mesh.adjusted)
+    assert (reason, dropped) == ("simplified", "dropped_triangles")
+    assert detail == f"4,560 to {len(mesh.faces):,} triangles"
+    assert np.linalg.norm(mesh.vertices, axis=1) == pytest.approx(1 / 12**0.5, abs=0.005)
+    assert np.linalg.norm(mesh.normals, axis=1) == pytest.approx(1, abs=1e-4)

@@ -9,9 +9,12 @@ from PIL import Image
 from trimesh.visual.material import PBRMaterial, SimpleMaterial
 from trimesh.visual.texture import TextureVisuals
 
-from bridge.simulator.mesh import Mesh, MeshError
+from bridge.simulator.lighting import Lighting
+from bridge.simulator.mesh import Mesh
 from bridge.simulator.mesh_file import load_mesh
-from bridge.simulator.renderers import make_renderer
+from bridge.simulator.renderers import Subframe
+from bridge.simulator.renderers.raster import RasterCanvas
+from bridge.simulator.surface import MeshError
 
 TOP, BOTTOM = [250, 10, 10], [10, 10, 250]
 CORNERS = np.array([[-1.0, -1, 0], [1, -1, 0], [1, 1, 0], [-1, 1, 0]])
@@ -31,7 +34,8 @@ def textured_square(**material: object) -> trimesh.Trimesh:
 
 def render(mesh: Mesh) -> np.ndarray:
     out = np.zeros((72, 72, 4), np.float32)
-    make_renderer("raster", (72, 72)).accumulate(mesh, [(np.eye(3), np.array([0, 0, -5]))], out)
+    frame = Subframe(np.eye(3), np.array([0, 0, -5]), (0, 0))
+    RasterCanvas((72, 72)).accumulate(mesh, [frame], Lighting(), False, out)
     return out
 
 
@@ -139,6 +143,45 @@ def test_file_without_a_triangle(tmp_path: Path) -> None:
     with pytest.raises(MeshError) as caught:
         load_mesh(path)
     assert caught.value.reason == "no_faces"
+
+
+def test_parts_without_a_texture_keep_their_colour(tmp_path: Path) -> None:
+    scene = trimesh.Scene()
+    scene.add_geometry(textured_square())
+    plain = textured_square()
+    plain.visual.material = PBRMaterial(baseColorFactor=[0, 255, 128, 255])
+    scene.add_geometry(plain, transform=trimesh.transformations.translation_matrix([0, 0, 4]))
+    mesh = load_mesh(saved(scene, tmp_path))
+    assert sorted(mesh.face_texture.tolist()) == [-1, -1, 0, 0]
+    untextured = mesh.tint[mesh.faces[mesh.face_texture == -1]].reshape(-1, 3)
+    assert untextured == pytest.approx(np.tile([0, 1, (128 / 255) ** (1 / 2.2)], (6, 1)), abs=1e-6)
+    assert mesh.adjusted == ()
+
+
+def test_nested_parts_are_placed_by_all_their_parents(tmp_path: Path) -> None:
+    scene = trimesh.Scene()
+    for name, parent, x in (("a", "world", 1), ("b", "a", 2)):
+        shift = trimesh.transformations.translation_matrix([x, 0, 0])
+        scene.graph.update(frame_to=name, frame_from=parent, matrix=shift)
+    scene.add_geometry(textured_square(), parent_node_name="b")
+    scene.add_geometry(textured_square())
+    width, height, depth = load_mesh(saved(scene, tmp_path)).extents
+    assert (width / height, depth) == pytest.approx((5 / 2, 0))
+
+
+def test_a_texture_without_coordinates_is_recorded(tmp_path: Path) -> None:
+    bare = trimesh.Trimesh(CORNERS + [0, 0, 1], FACES, process=False)
+    bare.visual = TextureVisuals(material=PBRMaterial(baseColorTexture=picture()))
+    mesh = load_mesh(saved(trimesh.Scene([textured_square(), bare]), tmp_path))
+    assert [reason for reason, _ in mesh.adjusted] == ["missing_uv"]
+
+
+def test_the_detail_of_a_rejection_names_the_missing_texture(tmp_path: Path) -> None:
+    (tmp_path / "a.mtl").write_text("newmtl wood\nmap_Kd wood.jpg\n")
+    path = tmp_path / "a.obj"
+    path.write_text("mtllib a.mtl\nv 0 0 0\nv 1 0 0\nv 0 1 0\nvt 0 0\nusemtl wood\nf 1/1 2/1 3/1\n")
+    with pytest.raises(MeshError, match=r"no_texture.*missing_texture: wood\.jpg"):
+        load_mesh(path)
 
 
 def test_real_meshes_load(shared_assets: Path) -> None:
