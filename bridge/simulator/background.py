@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +13,16 @@ import numpy as np
 from PIL import Image
 
 from bridge.errors import InputError
-from bridge.images import UnreadableImage, decode
+from bridge.images import MAX_PIXELS, UnreadableImage
 
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 MAX_BAD_DRAWS = 20
+CELLS = 3
+"""The published backgrounds are cells of a grid of 3x3 over square photos."""
+_SHARPNESS = 2
+"""Pixels along each side that a photo decoded at reduced size has for each of the image."""
+
+CropRule = Literal["aspect", "cell"]
 
 
 @dataclass(frozen=True)
@@ -51,13 +58,21 @@ class PhotoBackgrounds:
     Args:
         folder: searched with all its sub-folders.
         subset: the half to draw from.
+        crop: "aspect" takes the largest part with the proportions of the image (`crop_aspect`),
+            "cell" a stretched ninth, as for the published data (`crop_cell`).
 
     Raises:
         InputError: the folder is missing or holds no photo.
     """
 
-    def __init__(self, folder: str | Path, subset: Literal["dataset", "distractors"]) -> None:
+    def __init__(
+        self,
+        folder: str | Path,
+        subset: Literal["dataset", "distractors"],
+        crop: CropRule = "aspect",
+    ) -> None:
         self._root = Path(folder)
+        self._crop = crop
         self.rejected: dict[str, str] = {}
         if not self._root.is_dir():
             raise InputError(f"The background folder {self._root} does not exist.")
@@ -71,7 +86,7 @@ class PhotoBackgrounds:
         self.names: Sequence[str] = [name for name in names if _subset(name) == subset] or names
 
     def sample(self, rng: np.random.Generator, image_size: tuple[int, int]) -> Background:
-        """Draw a photo and crop it to (H, W) without stretching; unreadable ones are skipped.
+        """Draw a photo and crop it to (H, W) pixels; unreadable ones are skipped.
 
         Raises:
             InputError: many photos in a row could not be read.
@@ -79,12 +94,43 @@ class PhotoBackgrounds:
         for _ in range(MAX_BAD_DRAWS):
             name = self.names[int(rng.integers(len(self.names)))]
             try:
-                photo = decode((self._root / name).read_bytes())
+                photo = read_photo(self._root / name, _needed(image_size, self._crop))
             except (OSError, UnreadableImage) as error:
                 self.rejected[name] = str(error)
                 continue
+            crop = crop_aspect if self._crop == "aspect" else crop_cell
             return Background(crop(photo, rng, image_size), name)
         raise InputError(f"{MAX_BAD_DRAWS} photos in a row of {self._root} could not be read.")
+
+
+def _needed(image_size: tuple[int, int], crop: CropRule) -> tuple[int, int]:
+    """Size (H, W) of a whole photo from which a crop is still sharp."""
+    factor = _SHARPNESS * (CELLS if crop == "cell" else 1)
+    return factor * image_size[0], factor * image_size[1]
+
+
+def read_photo(path: Path, needed: tuple[int, int]) -> np.ndarray:
+    """Read a photo as uint8 RGB [h, w, 3].
+
+    A large JPEG is decoded to a half, quarter or eighth of its size, which is several times
+    faster, as long as neither side becomes smaller than `needed` (H, W).
+
+    Raises:
+        OSError: the file is gone.
+        UnreadableImage: it is not a picture, is truncated, or has too many pixels.
+    """
+    data = path.read_bytes()
+    try:
+        with Image.open(io.BytesIO(data)) as picture:
+            if picture.width * picture.height > MAX_PIXELS:
+                raise UnreadableImage(f"more than {MAX_PIXELS} pixels")
+            picture.draft(None, (needed[1], needed[0]))
+            return np.asarray(picture.convert("RGB"))
+    except UnreadableImage:
+        raise
+    except Exception as error:
+        # Pillow's decoders raise whatever their format's parser does.
+        raise UnreadableImage(f"{type(error).__name__}: {error}") from error
 
 
 def _subset(name: str) -> str:
@@ -92,7 +138,9 @@ def _subset(name: str) -> str:
     return "distractors" if odd else "dataset"
 
 
-def crop(photo: np.ndarray, rng: np.random.Generator, image_size: tuple[int, int]) -> np.ndarray:
+def crop_aspect(
+    photo: np.ndarray, rng: np.random.Generator, image_size: tuple[int, int]
+) -> np.ndarray:
     """The largest part of a photo with the proportions of (H, W), at a random place, resized."""
     height, width = image_size
     scale = min(photo.shape[0] / height, photo.shape[1] / width)
@@ -102,6 +150,25 @@ def crop(photo: np.ndarray, rng: np.random.Generator, image_size: tuple[int, int
     box = (left, top, left + crop_width, top + crop_height)
     picture = Image.fromarray(photo).resize((width, height), Image.Resampling.BICUBIC, box)
     return np.asarray(picture)
+
+
+def crop_cell(
+    photo: np.ndarray, rng: np.random.Generator, image_size: tuple[int, int]
+) -> np.ndarray:
+    """A random cell of a 3x3 grid over a square of the photo, stretched to (H, W).
+
+    The square has the length of the photo's shorter side and a random place along the longer one.
+    Cells of the published photos, 256x256 pixels, are 85x85 pixels.
+    """
+    shorter = min(photo.shape[:2])
+    side = max(shorter // CELLS, 1)
+    row, column = divmod(int(rng.integers(CELLS**2)), CELLS)
+    # A photo of fewer than three pixels has fewer cells.
+    top = min(row * side, shorter - side) + int(rng.integers(photo.shape[0] - shorter + 1))
+    left = min(column * side, shorter - side) + int(rng.integers(photo.shape[1] - shorter + 1))
+    cell = Image.fromarray(np.ascontiguousarray(photo[top : top + side, left : left + side]))
+    height, width = image_size
+    return np.asarray(cell.resize((width, height), Image.Resampling.BICUBIC))
 
 
 class ProceduralBackgrounds:

@@ -1,9 +1,16 @@
-"""From an object and a trajectory number to the eleven labelled images (paper Sec. 4)."""
+"""From an object and a trajectory number to the eleven labelled images (paper Sec. 4).
+
+All chance of a trajectory comes from generators that are keyed by the dataset's seed, the object's
+id and the trajectory's number. One draws the straight motions, try by try, and then the
+backgrounds. Each realism option has one of its own, so that it changes nothing else; only `curved`
+can, since a curve may fail the filter where its line passes it.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,8 +19,15 @@ from bridge.simulator.background import Backgrounds
 from bridge.simulator.filters import stays_in_view
 from bridge.simulator.lighting import Lighting
 from bridge.simulator.mesh import Mesh
+from bridge.simulator.realism import (
+    Realism,
+    add_jpeg_artefacts,
+    add_sensor_noise,
+    composite_linear,
+    sample_lighting,
+)
 from bridge.simulator.renderers import Renderer, RendererName
-from bridge.simulator.trajectory import sample_trajectory
+from bridge.simulator.trajectory import Trajectory, curve, sample_trajectory
 
 
 @dataclass(frozen=True)
@@ -27,6 +41,7 @@ class SimulatorConfig:
         tries: motions drawn for a trajectory before it is given up.
         seed: of the whole dataset.
         background_per_image: one background per image instead of one per trajectory.
+        realism: what differs from the published generator.
     """
 
     image_size: tuple[int, int] = (240, 320)
@@ -35,6 +50,7 @@ class SimulatorConfig:
     tries: int = 5
     seed: int = 0
     background_per_image: bool = False
+    realism: Realism = field(default_factory=Realism)
 
 
 @dataclass(frozen=True)
@@ -71,36 +87,59 @@ def simulate(
     The result depends on the arguments alone, whichever process asks for it: all chance comes
     from the seed, the object's id and the trajectory's number.
     """
-    rng = _rng(config.seed, object_id, trajectory)
+    chance = _chance(config.seed, object_id, trajectory)
+    realism = config.realism
+    lighting = sample_lighting(chance.light) if realism.varied_light else Lighting()
     for _ in range(config.tries):
-        motion = sample_trajectory(rng, mesh.extents, config.image_size)
+        motion = _sample_motion(chance, mesh, config)
         if not stays_in_view(mesh, motion, config.image_size):
             continue
-        layers = renderer.expose(mesh, motion, Lighting(), linear=False)
+        layers = renderer.expose(mesh, motion, lighting, linear=realism.linear_blur)
         if layers[..., 3].any(axis=(1, 2)).all():
-            return _label(layers, config, rng, backgrounds)
+            return _label(layers, config, chance, backgrounds)
     return []
 
 
-def _rng(seed: int, object_id: str, trajectory: int) -> np.random.Generator:
+class _Chance(NamedTuple):
+    """The generators of one trajectory; all but the first serve one realism option each."""
+
+    scene: np.random.Generator
+    curve: np.random.Generator
+    light: np.random.Generator
+    noise: np.random.Generator
+    jpeg: np.random.Generator
+
+
+def _chance(seed: int, object_id: str, trajectory: int) -> _Chance:
     name = int.from_bytes(hashlib.sha256(object_id.encode()).digest(), "big")
-    return np.random.default_rng([seed, name, trajectory])
+    scene = np.random.default_rng([seed, name, trajectory])
+    return _Chance(scene, *scene.spawn(len(_Chance._fields) - 1))
+
+
+def _sample_motion(chance: _Chance, mesh: Mesh, config: SimulatorConfig) -> Trajectory:
+    motion = sample_trajectory(chance.scene, mesh.extents, config.image_size)
+    if not config.realism.curved:
+        return motion
+    return curve(motion, chance.curve, config.image_size)
 
 
 def _label(
-    layers: np.ndarray, config: SimulatorConfig, rng: np.random.Generator, backgrounds: Backgrounds
+    layers: np.ndarray,
+    config: SimulatorConfig,
+    chance: _Chance,
+    backgrounds: Backgrounds,
 ) -> list[Sample]:
     samples: list[Sample] = []
-    background = backgrounds.sample(rng, config.image_size)
+    background = backgrounds.sample(chance.scene, config.image_size)
     for index, layer in enumerate(layers):
         if config.background_per_image and index > 0:
-            background = backgrounds.sample(rng, config.image_size)
+            background = backgrounds.sample(chance.scene, config.image_size)
         alpha = eight_bit(layer[..., 3])
         severity = blur_severity(alpha)
         samples.append(
             Sample(
                 window=index,
-                image=composite(layer, background.pixels),
+                image=_photograph(layer, background.pixels, config.realism, chance),
                 blur_severity=severity,
                 blur_level=blur_level(severity),
                 bbox=bounding_box(alpha),
@@ -108,3 +147,17 @@ def _label(
             )
         )
     return samples
+
+
+def _photograph(
+    layer: np.ndarray,
+    background: np.ndarray,
+    realism: Realism,
+    chance: _Chance,
+) -> np.ndarray:
+    """The image uint8 RGB [H, W, 3], in the order of a camera: light, noise, compression."""
+    place = composite_linear if realism.linear_blur else composite
+    image = place(layer, background)
+    if realism.sensor_noise > 0:
+        image = add_sensor_noise(image, realism.sensor_noise, chance.noise)
+    return add_jpeg_artefacts(image, chance.jpeg) if realism.jpeg_artefacts else image

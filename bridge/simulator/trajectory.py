@@ -1,5 +1,8 @@
 """How an object moves: a straight line with a steady turn (paper Sec. 4, synthetic data).
 
+Real motion is rarely either, so a straight trajectory can be bent into a Bezier curve that the
+object runs along with a constant acceleration (`curve`).
+
 The published generator draws start and end points until a pair fits, which fails for 96 % of the
 start points. Here the same distribution is drawn directly: start points are uniform over those
 that have a feasible end, and ends uniform over the feasible ones of their start.
@@ -7,7 +10,7 @@ that have a feasible end, and ends uniform over the feasible ones of their start
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -22,30 +25,57 @@ _TANGENT = (1 - 0.05) * 36 / (2 * 50)
 _OBJECT_RADIUS = 1.0
 _INSET = _OBJECT_RADIUS / _TANGENT * np.sqrt(1 + _TANGENT**2)
 
+MAX_BEND = 0.4
+"""Shift of a curve's inner control points, as a share of the distance from start to end."""
+MAX_ROTATION_BEND = MAX_TURN / 2
+MAX_ACCELERATION = 0.5
+"""The speed changes between 0.5 and 1.5 times its mean at most."""
+_BEND_STEPS = 8
+
 _STARTS_PER_DRAW = 256
 _ENDS_PER_DRAW = 64
 _DRAWS_PER_START = 200
 
 
+def _no_bend() -> np.ndarray:
+    return np.zeros((2, 3))
+
+
 @dataclass(frozen=True)
 class Trajectory:
-    """Linear motion over frames 0..23, camera space.
+    """Motion over frames 0..23, camera space; linear unless it is bent or accelerated.
+
+    Location and Euler angles follow cubic Bezier curves. Their inner control points lie a third
+    and two thirds of the way from start to end, shifted by the bends.
 
     Attributes:
         location: [2, 3], start and end in scene units; the camera looks along -z.
         rotation: [2, 3], start and end as XYZ Euler angles in radians.
+        location_bend: [2, 3], shifts of the inner control points in scene units.
+        rotation_bend: [2, 3], shifts of the inner control points in radians.
+        acceleration: -1 < a < 1; the speed falls (rises, if negative) steadily from 1 + a to 1 - a
+            times its mean.
     """
 
     location: np.ndarray
     rotation: np.ndarray
+    location_bend: np.ndarray = field(default_factory=_no_bend)
+    rotation_bend: np.ndarray = field(default_factory=_no_bend)
+    acceleration: float = 0.0
 
     def pose(self, frame: float) -> tuple[np.ndarray, np.ndarray]:
         """Rotation [3, 3] (Rz Ry Rx) and translation [3] at a frame, which may be fractional."""
-        share = frame / (NUM_FRAMES - 1)
-        angles = self.rotation[0] + share * (self.rotation[1] - self.rotation[0])
-        return euler_matrix(angles), self.location[0] + share * (
-            self.location[1] - self.location[0]
-        )
+        time = frame / (NUM_FRAMES - 1)
+        share = time + self.acceleration * time * (1 - time)
+        angles = _bezier(self.rotation, self.rotation_bend, share)
+        return euler_matrix(angles), _bezier(self.location, self.location_bend, share)
+
+
+def _bezier(ends: np.ndarray, bend: np.ndarray, share: float | np.ndarray) -> np.ndarray:
+    """Point [3] (or [N, 3] for shares [N, 1]) of a cubic Bezier curve: its chord and the rest."""
+    rest = 1 - share
+    line = ends[0] + share * (ends[1] - ends[0])
+    return line + 3 * share * rest * (rest * bend[0] + share * bend[1])
 
 
 def euler_matrix(angles: np.ndarray) -> np.ndarray:
@@ -73,6 +103,46 @@ def sample_trajectory(
     start = initial_rotation(rng, extents)
     end = start + MAX_TURN * rng.uniform(-1, 1, 3)
     return Trajectory(sample_locations(rng, image_size), np.stack([start, end]))
+
+
+def curve(
+    trajectory: Trajectory, rng: np.random.Generator, image_size: tuple[int, int]
+) -> Trajectory:
+    """Bend and accelerate a straight motion at random; start and end stay.
+
+    The path leaves the line across its direction, in an arc or an S. A bend that would take it
+    out of the region in which `sample_locations` draws is reduced until it does not.
+
+    Args:
+        trajectory: a straight motion.
+        rng: source of randomness.
+        image_size: (H, W), which shapes the region.
+    """
+    start, end = trajectory.location
+    distance = float(np.linalg.norm(end - start))
+    direction = (end - start) / distance
+    bend = MAX_BEND * distance * rng.uniform(-1, 1, (2, 3))
+    bend -= (bend @ direction)[:, None] * direction
+    shares = np.linspace(0, 1, NUM_FRAMES)[:, None]
+    for step in range(_BEND_STEPS, -1, -1):
+        location_bend = bend * step / _BEND_STEPS
+        if _inside(_bezier(trajectory.location, location_bend, shares), image_size).all():
+            break
+    return replace(
+        trajectory,
+        location_bend=location_bend,
+        rotation_bend=MAX_ROTATION_BEND * rng.uniform(-1, 1, (2, 3)),
+        acceleration=MAX_ACCELERATION * rng.uniform(-1, 1),
+    )
+
+
+def _inside(points: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
+    """Which points [N, 3] lie where the centres of objects may be, bool [N]."""
+    height, width = image_size
+    longer, shorter, z = (points if width >= height else points[:, [1, 0, 2]]).T
+    half_longer, half_shorter = _half_widths(z, min(height, width) / max(height, width))
+    in_depth = (z >= START_DEPTH[0] - MAX_DEPTH_STEP) & (z <= START_DEPTH[1])
+    return in_depth & (np.abs(longer) <= half_longer) & (np.abs(shorter) <= half_shorter)
 
 
 def sample_locations(rng: np.random.Generator, image_size: tuple[int, int]) -> np.ndarray:

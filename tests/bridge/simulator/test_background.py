@@ -11,8 +11,10 @@ from bridge.errors import InputError
 from bridge.simulator.background import (
     PhotoBackgrounds,
     ProceduralBackgrounds,
-    crop,
+    crop_aspect,
+    crop_cell,
     procedural_background,
+    read_photo,
 )
 
 
@@ -57,13 +59,73 @@ def test_crops_are_not_stretched_and_vary() -> None:
     photo[..., 1] = np.arange(height)[:, None]
     lefts = []
     for seed in range(20):
-        part = crop(photo, np.random.default_rng(seed), (30, 40)).astype(float)
+        part = crop_aspect(photo, np.random.default_rng(seed), (30, 40)).astype(float)
         # 30 x 40 pixels show 60 x 80: two photo pixels per pixel in both directions.
         assert np.diff(part[15, 5:35, 0]).mean() == pytest.approx(2, abs=0.1)
         assert np.diff(part[5:25, 20, 1]).mean() == pytest.approx(2, abs=0.1)
         lefts.append(part[15, 0, 0])
     assert min(lefts) < 30
     assert max(lefts) > 90
+
+
+def test_cells_are_ninths_of_a_square_stretched_to_the_image() -> None:
+    photo = np.zeros((256, 256, 3), np.uint8)
+    row, column = np.indices((256, 256))
+    photo[..., 0], photo[..., 1] = column, row
+    corners = set()
+    for seed in range(60):
+        part = crop_cell(photo, np.random.default_rng(seed), (240, 320)).astype(int)
+        assert part.shape == (240, 320, 3)
+        left, top = part[0, 0, :2]
+        corners.add((left, top))
+        assert part[0, -1, 0] - left == pytest.approx(84, abs=1)
+        assert part[-1, 0, 1] - top == pytest.approx(84, abs=1)
+    assert corners == {(85 * i, 85 * j) for i in range(3) for j in range(3)}
+
+
+def test_cells_of_oblong_photos_come_from_all_over() -> None:
+    photo = np.broadcast_to(np.arange(240, dtype=np.uint8)[:, None, None], (240, 60, 3))
+    tops, heights = [], []
+    for seed in range(100):
+        part = crop_cell(photo, np.random.default_rng(seed), (30, 40)).astype(int)
+        tops.append(part[0, 0, 0])
+        heights.append(part[-1, 0, 0] - tops[-1])
+    assert min(tops) < 20
+    assert max(tops) > 190
+    assert set(heights) <= {18, 19}
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 5), (3, 2)])
+def test_cells_of_tiny_photos(size: tuple[int, int]) -> None:
+    photo = np.full((*size, 3), 7, np.uint8)
+    for seed in range(10):
+        assert (crop_cell(photo, np.random.default_rng(seed), (16, 20)) == 7).all()
+
+
+def test_the_two_crops_take_the_same_photos(tmp_path: Path) -> None:
+    photos(tmp_path, 40)
+    aspect, cell = (PhotoBackgrounds(tmp_path, "dataset", crop) for crop in ("aspect", "cell"))
+    for seed in range(10):
+        assert draw(aspect, 1, seed) == draw(cell, 1, seed)
+
+
+def test_large_photos_are_decoded_at_reduced_size(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    coarse = Image.fromarray(rng.integers(0, 256, (24, 32, 3), dtype=np.uint8))
+    whole = coarse.resize((1600, 1200), Image.Resampling.BICUBIC)
+    path = tmp_path / "large.jpg"
+    whole.save(path, quality=95)
+    assert read_photo(path, (1200, 1600)).shape == (1200, 1600, 3)
+    assert read_photo(path, (601, 600)).shape == (1200, 1600, 3)
+    assert read_photo(path, (600, 800)).shape == (600, 800, 3)
+    assert read_photo(path, (160, 160)).shape == (300, 400, 3)
+    # At least twice the pixels of the image remain, also for a cell of a ninth.
+    small = PhotoBackgrounds(tmp_path, "dataset").sample(np.random.default_rng(0), (120, 160))
+    expected = np.asarray(whole.resize((160, 120), Image.Resampling.BICUBIC))
+    assert np.abs(small.pixels.astype(int) - expected).mean() < 2
+    cell = PhotoBackgrounds(tmp_path, "dataset", "cell")
+    pixels = cell.sample(np.random.default_rng(0), (120, 160)).pixels
+    assert pixels.shape == (120, 160, 3)
 
 
 def test_damaged_photos_are_noted_and_skipped(tmp_path: Path) -> None:

@@ -5,11 +5,12 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from bridge.blur import blur_level
+from bridge.blur import blur_level, composite
 from bridge.simulator import (
     Mesh,
     PhotoBackgrounds,
@@ -22,7 +23,10 @@ from bridge.simulator import (
     simulate,
 )
 from bridge.simulator.background import procedural_background
+from bridge.simulator.lighting import Lighting
 from bridge.simulator.procedural import procedural_mesh
+from bridge.simulator.realism import Realism
+from bridge.simulator.trajectory import sample_trajectory
 
 CONFIG = SimulatorConfig(image_size=(60, 80))
 RENDERER = make_renderer("raster", (60, 80))
@@ -96,6 +100,72 @@ def test_pixels_are_equal_in_another_process() -> None:
     assert result.stdout.strip() == digest(run(trajectory=5))
 
 
+def test_without_realism_the_images_are_those_of_the_published_generator() -> None:
+    mesh = procedural_mesh(0, "mug", 0)
+    name = int.from_bytes(hashlib.sha256(b"mug/00000").digest(), "big")
+    rng = np.random.default_rng([0, name, 2])
+    motion = sample_trajectory(rng, mesh.extents, (60, 80))
+    background = ProceduralBackgrounds().sample(rng, (60, 80))
+    layers = RENDERER.expose(mesh, motion, Lighting(), linear=False)
+    for sample, layer in zip(run(trajectory=2), layers, strict=True):
+        assert (sample.image == composite(layer, background.pixels)).all()
+
+
+def realistic(**options: Any) -> list[Sample]:
+    return run(config=SimulatorConfig(image_size=(60, 80), realism=Realism(**options)))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"varied_light": True}, {"linear_blur": True}, {"sensor_noise": 5}, {"jpeg_artefacts": True}],
+)
+def test_realism_of_the_pixels_leaves_labels_and_background(options: dict[str, Any]) -> None:
+    plain, real = run(), realistic(**options)
+    for one, other in zip(plain, real, strict=True):
+        assert (one.image != other.image).any()
+        assert one.blur_severity == other.blur_severity
+        assert one.bbox == other.bbox
+        assert one.background_id == other.background_id
+    assert digest(real) == digest(realistic(**options))
+
+
+def test_options_do_not_change_what_others_draw() -> None:
+    noisy, both = realistic(sensor_noise=3), realistic(sensor_noise=3, linear_blur=True)
+    assert (noisy[0].image != both[0].image).mean() < 0.5
+    lit = realistic(varied_light=True)
+    curved = realistic(varied_light=True, curved=True)
+    assert [s.blur_severity for s in lit] == [s.blur_severity for s in run()]
+    assert [s.blur_severity for s in curved] == [s.blur_severity for s in realistic(curved=True)]
+
+
+def test_curved_motion_keeps_the_background_and_changes_the_labels() -> None:
+    line, bent = run(), realistic(curved=True)
+    assert line[0].background_id == bent[0].background_id
+    assert line[10].blur_severity != bent[10].blur_severity
+    assert [s.blur_level for s in bent] == [blur_level(s.blur_severity) for s in bent]
+
+
+def test_light_mixes_linearly() -> None:
+    plain, linear = run()[8], realistic(linear_blur=True)[8]
+    # Averages of light are brighter than averages of display values.
+    difference = linear.image.astype(int) - plain.image
+    assert difference.min() >= -1
+    assert difference.max() > 5
+
+
+def test_all_realism_at_once() -> None:
+    options: dict[str, Any] = {
+        "curved": True,
+        "varied_light": True,
+        "linear_blur": True,
+        "sensor_noise": 4,
+        "jpeg_artefacts": True,
+    }
+    samples = realistic(**options)
+    assert [sample.window for sample in samples] == list(range(11))
+    assert digest(samples) == digest(realistic(**options))
+
+
 def test_an_object_too_thin_to_be_seen_gives_nothing() -> None:
     mesh = procedural_mesh(0, "box", 0)
     needle = Mesh(
@@ -105,7 +175,7 @@ def test_an_object_too_thin_to_be_seen_gives_nothing() -> None:
 
 
 def test_most_builtin_objects_can_be_simulated() -> None:
-    config = SimulatorConfig(image_size=(60, 80), subframes=1)
+    config = SimulatorConfig(image_size=(60, 80), subframe_step=4)
     outcome: Counter[bool] = Counter()
     levels: Counter[int] = Counter()
     for entry in procedural_objects(2, seed=1):
@@ -118,7 +188,7 @@ def test_most_builtin_objects_can_be_simulated() -> None:
 
 def test_real_objects_over_photos(shared_assets: Path) -> None:
     backgrounds = PhotoBackgrounds(shared_assets / "backgrounds", "dataset")
-    config = SimulatorConfig(image_size=(60, 80), subframes=2)
+    config = SimulatorConfig(image_size=(60, 80), subframe_step=4)
     entries = scan_meshes(shared_assets / "meshes")[::89]
     for entry in entries:
         samples = simulate(entry.load(), entry.object_id, 0, config, RENDERER, backgrounds)

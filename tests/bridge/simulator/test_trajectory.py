@@ -6,7 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridge.simulator.trajectory import (
+    MAX_ACCELERATION,
+    NUM_FRAMES,
     Trajectory,
+    curve,
     euler_matrix,
     initial_rotation,
     sample_locations,
@@ -127,3 +130,68 @@ def test_object_turns_by_up_to_thirty_degrees() -> None:
     ]
     assert np.abs(turns).max() <= np.deg2rad(30)
     assert np.abs(turns).mean() == pytest.approx(np.deg2rad(15), rel=0.1)
+
+
+def path(trajectory: Trajectory, step: float = 1.0) -> np.ndarray:
+    frames = np.arange(0, NUM_FRAMES - 1 + step / 2, step)
+    return np.stack([trajectory.pose(frame)[1] for frame in frames])
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.integers(0, 2**32), SIZES)
+def test_curves_keep_the_ends_and_the_region(seed: int, size: tuple[int, int]) -> None:
+    rng = np.random.default_rng(seed)
+    line = sample_trajectory(rng, (0.5, 0.6, 0.6), size)
+    bent = curve(line, rng, size)
+    for frame in (0, NUM_FRAMES - 1):
+        for one, other in zip(line.pose(frame), bent.pose(frame), strict=True):
+            assert one == pytest.approx(other, abs=1e-12)
+    inset = 1 / 0.342 * np.sqrt(1 + 0.342**2)
+    x, y, z = path(bent, 0.25).T
+    # The region is tested at the frames of the straight motion only.
+    assert (np.abs(x) <= np.abs(0.342 * (z * size[1] / max(size) + inset)) + 0.01).all()
+    assert (np.abs(y) <= np.abs(0.342 * (z * size[0] / max(size) + inset)) + 0.01).all()
+    assert z.min() >= -7 - 0.01
+
+
+def test_curves_are_bent_turned_and_accelerated() -> None:
+    rng = np.random.default_rng(0)
+    lines = [sample_trajectory(rng, (0.5, 0.6, 0.6), (240, 320)) for _ in range(200)]
+    bends, ratios, turns = [], [], []
+    for line in lines:
+        bent = curve(line, rng, (240, 320))
+        points = path(bent)
+        chord = points[-1] - points[0]
+        length = float(np.linalg.norm(chord))
+        away = np.linalg.norm(np.cross(points - points[0], chord), axis=1) / length
+        bends.append(away.max() / length)
+        along = np.diff((points - points[0]) @ chord / length**2)
+        assert (along > 0).all()
+        ratios.append(along[-1] / along[0])
+        turns.append(np.abs(bent.pose(11.5)[0] - line.pose(11.5)[0]).max())
+    assert 0.1 < np.median(bends) < 0.2
+    assert max(bends) < 0.4
+    highest = (1 + MAX_ACCELERATION) / (1 - MAX_ACCELERATION)
+    assert 1 / highest - 0.01 < min(ratios) < 0.5
+    assert 2 < max(ratios) < highest + 0.01
+    assert 0.03 < np.median(turns) < 0.4
+
+
+def test_acceleration_is_constant() -> None:
+    line = np.array([[0, 0, -6], [2.3, 0, -6]])
+    fast_first = path(Trajectory(line, np.zeros((2, 3)), acceleration=0.5))[:, 0]
+    speeds = np.diff(fast_first)
+    assert np.diff(speeds) == pytest.approx(np.full(22, speeds[1] - speeds[0]))
+    assert speeds[0] / speeds.mean() == pytest.approx(1.5, abs=0.03)
+    assert speeds[-1] / speeds.mean() == pytest.approx(0.5, abs=0.03)
+
+
+def test_bends_are_shifts_of_bezier_control_points() -> None:
+    ends = np.array([[0.0, 0, -6], [3, 0, -6]])
+    bend = np.array([[0, 1.0, 0], [0, -1, 0.5]])
+    bent = Trajectory(ends, np.zeros((2, 3)), location_bend=bend)
+    inner = ends[0] + np.array([[1], [2]]) / 3 * (ends[1] - ends[0]) + bend
+    t = 0.3
+    weights = np.array([(1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t**2 * (1 - t), t**3])
+    expected = weights @ np.stack([ends[0], *inner, ends[1]])
+    assert bent.pose(23 * t)[1] == pytest.approx(expected)
