@@ -6,6 +6,7 @@ The exposures are nested, so one pass of sub-frames serves them all: each is a r
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -18,8 +19,14 @@ CENTRE_FRAME = 12
 NUM_WINDOWS = 10
 
 _NEAR = 0.1
-_SHARP_OFFSETS = [(x, y) for x in (-0.125, 0.125) for y in (-0.125, 0.125)]
-"""The sharp image is drawn once for all, so its edges get 4x4 samples per pixel."""
+_MARGIN = 3
+"""Pixels around the vertices that a sub-frame may touch, being shifted and between two frames."""
+
+_SHARP_OFFSETS = [(x / 6, y / 6) for x in (-1, 0, 1) for y in (-1, 0, 1)]
+"""The sharp image is drawn once for all, so its edges get 6x6 samples per pixel."""
+
+_STILL_PARTS = 8
+"""Parts of the shortest exposure of an object that hardly moves: edges must be smooth too."""
 
 _PLASTIC = 1.32471795724474602596
 """Its powers place points evenly over a square, whatever their number (Roberts' R2 sequence)."""
@@ -46,7 +53,9 @@ class SubframeRenderer:
 
     Args:
         canvas: draws the sub-frames.
-        step: pixels that the fastest point of the object moves from one to the next.
+        step: pixels that the fastest point of the object moves from one sub-frame to the next.
+            The sub-trajectory that window k adds has step * k / 4, between a quarter of the step
+            and one and a half: its error weighs 1/k in that window and less in all longer ones.
     """
 
     def __init__(self, canvas: Canvas, step: float) -> None:
@@ -59,49 +68,67 @@ class SubframeRenderer:
         return self.canvas.image_size
 
     def expose(
-        self, mesh: Mesh, trajectory: Trajectory, lighting: Lighting, *, linear: bool = False
+        self, mesh: Mesh, trajectory: Trajectory, lighting: Lighting, *, linear: bool
     ) -> np.ndarray:
         """The sharp image and the ten blurred ones; see `Renderer.expose`."""
+        screen = np.stack([self._project(mesh, trajectory, frame) for frame in _FRAMES])
+        box = self._box(screen)
+        speed = float(np.linalg.norm(np.diff(screen, axis=0), axis=2).max())
+        out = np.zeros((*self.image_size, 4), np.float32)
 
-        def draw(frames: np.ndarray, offsets: list[tuple[float, float]]) -> np.ndarray:
-            out = np.zeros((*self.image_size, 4), np.float32)
+        def draw(frames: Sequence[float], offsets: Sequence[tuple[float, float]]) -> np.ndarray:
+            out[box] = 0
             subframes = [
                 Subframe(*trajectory.pose(frame), offset)
                 for frame, offset in zip(frames, offsets, strict=True)
             ]
             self.canvas.accumulate(mesh, subframes, lighting, linear, out)
-            return out
+            return out[box]
 
-        parts = self.parts(mesh, trajectory)
-        inside = np.arange(1, parts) / parts
-        layers = np.empty((NUM_WINDOWS + 1, *self.image_size, 4), np.float32)
-        layers[0] = draw(np.full(4, float(CENTRE_FRAME)), _SHARP_OFFSETS) / 4
-        ends = {CENTRE_FRAME: layers[0]}
-        total = np.zeros_like(layers[0])
+        layers = np.zeros((NUM_WINDOWS + 1, *self.image_size, 4), np.float32)
+        inside = [layer[box] for layer in layers]
+        passes = len(_SHARP_OFFSETS)
+        inside[0] += draw([CENTRE_FRAME] * passes, _SHARP_OFFSETS) / passes
+        ends = {CENTRE_FRAME: inside[0]}
+        total = np.zeros_like(inside[0])
+        drawn = 0
         for index in range(1, NUM_WINDOWS + 1):
             first = added_frame(index)
             old, new = (first, first + 1) if first in ends else (first + 1, first)
-            ends[new] = draw(np.array([float(new)]), _offsets(index, 1))
-            total += draw(first + inside, _offsets(index * parts, parts - 1))
-            total += (ends[old] + ends[new]) / 2
-            np.multiply(total, 1 / (index * parts), out=layers[index])
-        # A sum of equal shares may exceed 1 in the last bit; opacity 1 must stay exact.
-        return np.minimum(layers, 1, out=layers)
+            parts = self.parts(speed, index)
+            offsets = _offsets(drawn, parts)
+            ends[new] = draw([new], offsets[:1]).copy()
+            share = draw([first + part / parts for part in range(1, parts)], offsets[1:])
+            share += (ends[old] + ends[new]) / 2
+            total += share / parts
+            np.multiply(total, 1 / index, out=inside[index])
+            # A sum of equal shares may exceed 1 in the last bit; opacity 1 must stay exact.
+            np.minimum(inside[index], 1, out=inside[index])
+            drawn += parts
+        return layers
 
-    def parts(self, mesh: Mesh, trajectory: Trajectory) -> int:
-        """Into how many equal parts each sub-trajectory of the motion is cut."""
-        first, last = window(NUM_WINDOWS)
-        frames = range(first, last + 1)
-        points = np.stack([self._screen(mesh, trajectory, frame) for frame in frames])
-        steps = np.linalg.norm(np.diff(points, axis=0), axis=2)
-        return max(1, math.ceil(float(steps.max()) / self.step))
+    def parts(self, speed: float, index: int) -> int:
+        """Into how many parts to cut what window `index` adds, at so many pixels per frame."""
+        still = math.ceil(_STILL_PARTS / index)
+        return max(still, math.ceil(speed / (self.step * min(index / 4, 1.5))))
 
-    def _screen(self, mesh: Mesh, trajectory: Trajectory, frame: float) -> np.ndarray:
+    def _project(self, mesh: Mesh, trajectory: Trajectory, frame: float) -> np.ndarray:
         """Where the vertices are on the screen, in pixels, [V, 2]."""
         rotation, translation = trajectory.pose(frame)
         points = mesh.vertices @ (OBJECT_SCALE * rotation.T) + translation
-        focal = max(self.image_size) * FOCAL_BY_SENSOR
-        return points[:, :2] * (focal / np.maximum(-points[:, 2:], _NEAR))
+        height, width = self.image_size
+        focal = max(height, width) * FOCAL_BY_SENSOR / np.maximum(-points[:, 2], _NEAR)
+        return np.stack([width / 2 + points[:, 0] * focal, height / 2 - points[:, 1] * focal], 1)
+
+    def _box(self, screen: np.ndarray) -> tuple[slice, slice]:
+        """Rows and columns of the image that the object may touch."""
+        sides = np.array(self.image_size[::-1])
+        low = np.clip(np.floor(screen.min(axis=(0, 1))) - _MARGIN, 0, sides).astype(int)
+        high = np.clip(np.ceil(screen.max(axis=(0, 1))) + _MARGIN, 0, sides).astype(int)
+        return slice(low[1], high[1]), slice(low[0], high[0])
+
+
+_FRAMES = range(window(NUM_WINDOWS)[0], window(NUM_WINDOWS)[1] + 1)
 
 
 def _offsets(first: int, count: int) -> list[tuple[float, float]]:

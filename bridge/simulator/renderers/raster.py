@@ -33,7 +33,15 @@ class RasterCanvas:
         self._focal = max(grid) * FOCAL_BY_SENSOR
         self._depth = np.zeros(grid, np.float32)
         self._owner = np.zeros(grid, np.int32)
+        self._owners = np.empty(4, np.int32)
+        self._room = (
+            np.empty((4, kernels.CORNER_SIZE)),
+            np.empty((4, 2), np.int64),
+            np.empty(4),
+            np.empty(4, np.int64),
+        )
         self._camera = np.empty((0, 3))
+        self._screen = np.empty((0, 3))
         self._light = np.empty((0, 2))
         self._planes = np.empty((0, kernels.PLANE_SIZE), np.float32)
         self._plane_mip = np.empty((0, 3), np.int64)
@@ -60,6 +68,7 @@ class RasterCanvas:
                 self._plane_mip,
                 mesh.texels,
                 table,
+                self._owners,
                 out,
             )
 
@@ -75,6 +84,12 @@ class RasterCanvas:
         """Fill the sample buffers; returns the box of what was touched."""
         self._reserve(len(mesh.vertices), len(mesh.faces))
         lamps = np.array([(*lamp.position, lamp.watts) for lamp in lighting.lamps], np.float64)
+        height, width = self._depth.shape
+        view = (
+            self._focal,
+            width / 2 + _SAMPLES * subframe.offset[0],
+            height / 2 + _SAMPLES * subframe.offset[1],
+        )
         kernels.transform_vertices(
             mesh.vertices,
             mesh.normals,
@@ -84,31 +99,36 @@ class RasterCanvas:
             lamps.reshape(-1, 4),
             lighting.ambient,
             exponent,
+            *view,
             self._camera,
+            self._screen,
             self._light,
         )
-        height, width = self._depth.shape
         return kernels.draw_triangles(
             mesh.faces,
+            mesh.face_one_sided,
+            mesh.face_cutout,
             mesh.face_texture,
             mesh.mips,
+            mesh.texels,
             mesh.uv,
             tint,
             self._camera,
+            self._screen,
             self._light,
-            self._focal,
-            width / 2 + _SAMPLES * subframe.offset[0],
-            height / 2 + _SAMPLES * subframe.offset[1],
+            *view,
             self._depth,
             self._owner,
             self._planes,
             self._plane_mip,
+            *self._room,
         )
 
     def _reserve(self, num_vertices: int, num_faces: int) -> None:
         """Make room for a mesh; the near plane can cut a triangle in two."""
         if num_vertices > len(self._camera):
             self._camera = np.empty((num_vertices, 3))
+            self._screen = np.empty((num_vertices, 3))
             self._light = np.empty((num_vertices, 2))
         if 2 * num_faces > len(self._planes):
             self._planes = np.empty((2 * num_faces, kernels.PLANE_SIZE), np.float32)

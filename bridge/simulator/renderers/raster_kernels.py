@@ -25,7 +25,9 @@ PLANE_SIZE = 2 + 3 * 6
 
 Array = np.ndarray
 
-_jit = njit(cache=True, nogil=True, error_model="numpy")
+# Without reference counts (_nrt): they would take most of the time, and nothing here makes an
+# array.
+_jit = njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
 
 
 @_jit
@@ -38,48 +40,61 @@ def transform_vertices(
     lamps: Array,
     ambient: float,
     exponent: float,
+    focal: float,
+    centre_x: float,
+    centre_y: float,
     camera: Array,
+    screen: Array,
     light: Array,
 ) -> None:
-    """Camera-space positions [V, 3] and light ** exponent on front and back [V, 2].
+    """Camera-space positions [V, 3], the same on the screen, light ** exponent on both sides.
 
-    `lamps` [L, 4] holds positions and watts.
+    `lamps` [L, 4] holds positions and watts. `screen` [V, 3] gets x, y and 1/distance (of use
+    in front of the camera only), `light` [V, 2] front and back.
     """
-    place = np.empty(3)
-    normal = np.empty(3)
+    dark = ambient**exponent
     for i in range(len(vertices)):
         for k in range(3):
-            place[k] = translation[k]
-            normal[k] = 0.0
+            place = translation[k]
             for j in range(3):
-                place[k] += rotation[k, j] * vertices[i, j] * scale
-                normal[k] += rotation[k, j] * normals[i, j]
-            camera[i, k] = place[k]
+                place += rotation[k, j] * vertices[i, j] * scale
+            camera[i, k] = place
+        inverse = -1 / camera[i, 2]
+        screen[i, X] = centre_x + focal * camera[i, 0] * inverse
+        screen[i, Y] = centre_y - focal * camera[i, 1] * inverse
+        screen[i, INVERSE_DEPTH] = inverse
         front, back = ambient, ambient
-        for lamp in lamps:
+        for n in range(len(lamps)):
             direct = 0.0
             squared = 0.0
             for k in range(3):
-                towards = lamp[k] - place[k]
-                direct += normal[k] * towards
+                normal = 0.0
+                for j in range(3):
+                    normal += rotation[k, j] * normals[i, j]
+                towards = lamps[n, k] - camera[i, k]
+                direct += normal * towards
                 squared += towards * towards
-            strength = lamp[3] / (4 * math.pi**2) * direct / (squared * math.sqrt(squared))
+            strength = lamps[n, 3] / (4 * math.pi**2) * direct / (squared * math.sqrt(squared))
             if strength > 0:
                 front += strength
             else:
                 back -= strength
-        light[i, 0] = front**exponent
-        light[i, 1] = back**exponent
+        light[i, 0] = dark if front == ambient else front**exponent
+        light[i, 1] = dark if back == ambient else back**exponent
 
 
 @_jit
 def draw_triangles(
     faces: Array,
+    one_sided: Array,
+    cutout: Array,
     face_texture: Array,
     mips: Array,
+    texels: Array,
     uv: Array,
     tint: Array,
     camera: Array,
+    screen: Array,
     light: Array,
     focal: float,
     centre_x: float,
@@ -88,36 +103,73 @@ def draw_triangles(
     owner: Array,
     planes: Array,
     plane_mip: Array,
+    corners: Array,
+    ends: Array,
+    shares: Array,
+    box: Array,
 ) -> tuple[int, int, int, int]:
-    """Settle which triangle owns each sample.
+    """Settle which triangle owns each sample; the last four arguments are room to work in.
 
     Returns:
         (top, bottom, left, right): half-open range of the samples that may be covered.
     """
-    height, width = depth.shape
-    box = np.array([height, 0, width, 0])
-    corners = np.empty((4, CORNER_SIZE))
-    ends = np.empty((4, 2), np.int64)
-    shares = np.empty(4)
+    box[0], box[1], box[2], box[3] = depth.shape[0], 0, depth.shape[1], 0
     used = 0
     for f in range(len(faces)):
-        count = _clip(faces[f], camera, ends, shares)
-        for k in range(count):
-            _project(ends[k], shares[k], camera, focal, centre_x, centre_y, corners[k])
+        side = 0 if _faces_camera(faces, f, camera) else 1
+        count = 3
+        if _is_near(faces, f, camera):
+            count = _clip(faces, f, camera, ends, shares)
+            for k in range(count):
+                _project(k, ends, shares, camera, focal, centre_x, centre_y, corners)
+        elif side == 1 and one_sided[f]:
+            continue
+        else:
+            for k in range(3):
+                ends[k, 0] = ends[k, 1] = faces[f, k]
+                shares[k] = 0
+                for i in range(3):
+                    corners[k, i] = screen[faces[f, k], i]
         painted = False
         for k in range(1, count - 1):
-            if _fill(corners, k, used, depth, owner, box):
+            if cutout[f]:
+                _paint(count, ends, shares, side, uv, tint, light, corners)
+                _write_planes(corners, k, used, planes)
+                _choose_mip(corners, k, mips, face_texture[f], used, plane_mip)
+                used += _fill(corners, k, used, True, planes, plane_mip, texels, depth, owner, box)
+            elif _fill(corners, k, used, False, planes, plane_mip, texels, depth, owner, box):
                 if not painted:
-                    _paint(faces[f], count, ends, shares, uv, tint, camera, light, corners)
+                    _paint(count, ends, shares, side, uv, tint, light, corners)
                     painted = True
-                _write_planes(corners, k, planes[used])
-                _choose_mip(corners, k, mips, face_texture[f], plane_mip[used])
+                _write_planes(corners, k, used, planes)
+                _choose_mip(corners, k, mips, face_texture[f], used, plane_mip)
                 used += 1
     return box[0], box[1], box[2], box[3]
 
 
 @_jit
-def _clip(face: Array, camera: Array, ends: Array, shares: Array) -> int:
+def _faces_camera(faces: Array, f: int, camera: Array) -> bool:
+    """Whether the triangle turns its counter-clockwise side to the camera at the origin."""
+    a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
+    return (
+        camera[a, 0] * (camera[b, 1] * camera[c, 2] - camera[b, 2] * camera[c, 1])
+        + camera[a, 1] * (camera[b, 2] * camera[c, 0] - camera[b, 0] * camera[c, 2])
+        + camera[a, 2] * (camera[b, 0] * camera[c, 1] - camera[b, 1] * camera[c, 0])
+    ) < 0
+
+
+@_jit
+def _is_near(faces: Array, f: int, camera: Array) -> bool:
+    """Whether the near plane cuts a triangle or has it behind."""
+    return (
+        camera[faces[f, 0], 2] > -NEAR
+        or camera[faces[f, 1], 2] > -NEAR
+        or camera[faces[f, 2], 2] > -NEAR
+    )
+
+
+@_jit
+def _clip(faces: Array, f: int, camera: Array, ends: Array, shares: Array) -> int:
     """Cut a triangle at the near plane.
 
     Corner k of the result lies at `shares[k]` of the way between the vertices `ends[k]`.
@@ -125,10 +177,10 @@ def _clip(face: Array, camera: Array, ends: Array, shares: Array) -> int:
     """
     count = 0
     for k in range(3):
-        i, j = face[k], face[(k + 1) % 3]
+        i, j = faces[f, k], faces[f, (k + 1) % 3]
         distance_i, distance_j = -camera[i, 2], -camera[j, 2]
         if distance_i > NEAR:
-            ends[count] = i
+            ends[count, 0] = ends[count, 1] = i
             shares[count] = 0
             count += 1
         if (distance_i > NEAR) != (distance_j > NEAR):
@@ -139,56 +191,65 @@ def _clip(face: Array, camera: Array, ends: Array, shares: Array) -> int:
 
 
 @_jit
-def _between(values: Array, ends: Array, share: float, column: int) -> float:
-    start = values[ends[0], column]
-    return start + share * (values[ends[1], column] - start)
+def _between(values: Array, k: int, ends: Array, shares: Array, column: int) -> float:
+    """A quantity of the vertices at corner k."""
+    start = values[ends[k, 0], column]
+    return start + shares[k] * (values[ends[k, 1], column] - start)
 
 
 @_jit
 def _project(
-    ends: Array, share: float, camera: Array, focal: float, x: float, y: float, corner: Array
+    k: int,
+    ends: Array,
+    shares: Array,
+    camera: Array,
+    focal: float,
+    centre_x: float,
+    centre_y: float,
+    corners: Array,
 ) -> None:
-    inverse = -1 / _between(camera, ends, share, 2)
-    corner[X] = x + focal * _between(camera, ends, share, 0) * inverse
-    corner[Y] = y - focal * _between(camera, ends, share, 1) * inverse
-    corner[INVERSE_DEPTH] = inverse
+    inverse = -1 / _between(camera, k, ends, shares, 2)
+    corners[k, X] = centre_x + focal * _between(camera, k, ends, shares, 0) * inverse
+    corners[k, Y] = centre_y - focal * _between(camera, k, ends, shares, 1) * inverse
+    corners[k, INVERSE_DEPTH] = inverse
 
 
 @_jit
 def _paint(
-    face: Array,
     count: int,
     ends: Array,
     shares: Array,
+    side: int,
     uv: Array,
     tint: Array,
-    camera: Array,
     light: Array,
     corners: Array,
 ) -> None:
-    """Write what a visible triangle interpolates besides its distance."""
-    side = 0 if _faces_camera(camera[face[0]], camera[face[1]], camera[face[2]]) else 1
+    """Write what a triangle interpolates besides its distance."""
     for k in range(count):
-        corners[k, U] = _between(uv, ends[k], shares[k], 0)
-        corners[k, V] = _between(uv, ends[k], shares[k], 1)
-        bright = _between(light, ends[k], shares[k], side)
+        corners[k, U] = _between(uv, k, ends, shares, 0)
+        corners[k, V] = _between(uv, k, ends, shares, 1)
+        bright = _between(light, k, ends, shares, side)
         for c in range(3):
-            corners[k, RED + c] = bright * _between(tint, ends[k], shares[k], c)
+            corners[k, RED + c] = bright * _between(tint, k, ends, shares, c)
 
 
 @_jit
-def _faces_camera(a: Array, b: Array, c: Array) -> bool:
-    """Whether the triangle turns its counter-clockwise side to the camera at the origin."""
-    return (
-        a[0] * (b[1] * c[2] - b[2] * c[1])
-        + a[1] * (b[2] * c[0] - b[0] * c[2])
-        + a[2] * (b[0] * c[1] - b[1] * c[0])
-    ) < 0
-
-
-@_jit
-def _fill(corners: Array, k: int, number: int, depth: Array, owner: Array, box: Array) -> bool:
+def _fill(
+    corners: Array,
+    k: int,
+    number: int,
+    cutout: bool,
+    planes: Array,
+    plane_mip: Array,
+    texels: Array,
+    depth: Array,
+    owner: Array,
+    box: Array,
+) -> bool:
     """Give triangle (0, k, k + 1) of a fan the samples on which it is nearest; True if any.
+
+    With `cutout`, samples that fall into holes of its texture are left alone.
 
     An edge is walked from its upper end whichever triangle it belongs to, so that neighbours
     agree on every sample: none is left out and none is drawn twice.
@@ -222,12 +283,31 @@ def _fill(corners: Array, k: int, number: int, depth: Array, owner: Array, box: 
         at_zero = z0 + (y - y0) * z_by_y + (0.5 - x0) * z_by_x
         for column in range(start, stop):
             z = np.float32(at_zero + column * z_by_x)
-            if z > depth[row, column]:
+            if z > depth[row, column] and not (
+                cutout and _is_hole(column + 0.5, y, number, planes, plane_mip, texels)
+            ):
                 depth[row, column] = z
                 owner[row, column] = number
                 visible = True
     box[0], box[1] = min(box[0], first), max(box[1], last)
     return visible
+
+
+@_jit
+def _is_hole(
+    x: float, y: float, number: int, planes: Array, plane_mip: Array, texels: Array
+) -> bool:
+    """Whether the nearest texel at a place on the sample grid is more transparent than not."""
+    height, width = plane_mip[number, 1], plane_mip[number, 2]
+    dx, dy = x - planes[number, 0], y - planes[number, 1]
+    distance = 1 / (planes[number, 2] + planes[number, 3] * dx + planes[number, 4] * dy)
+    u = (planes[number, 5] + planes[number, 6] * dx + planes[number, 7] * dy) * distance
+    v = (planes[number, 8] + planes[number, 9] * dx + planes[number, 10] * dy) * distance
+    if height == 0 or not abs(u) + abs(v) < 1e6:
+        return False
+    column = min(int((u - math.floor(u)) * width), width - 1)
+    row = min(int((1 - (v - math.floor(v))) * height), height - 1)
+    return texels[plane_mip[number, 0] + row * width + column, 3] < 128
 
 
 @_jit
@@ -249,14 +329,14 @@ def _is_above(corners: Array, a: int, b: int) -> bool:
 
 
 @_jit
-def _write_planes(corners: Array, k: int, plane: Array) -> None:
+def _write_planes(corners: Array, k: int, number: int, planes: Array) -> None:
     """Equations, over the screen, of what triangle (0, k, k + 1) interpolates."""
     x0, y0, z0 = corners[0, X], corners[0, Y], corners[0, INVERSE_DEPTH]
     x1, y1, z1 = corners[k, X] - x0, corners[k, Y] - y0, corners[k, INVERSE_DEPTH]
     x2, y2, z2 = corners[k + 1, X] - x0, corners[k + 1, Y] - y0, corners[k + 1, INVERSE_DEPTH]
     scale = 1 / (x1 * y2 - x2 * y1)
-    plane[0] = x0
-    plane[1] = y0
+    planes[number, 0] = x0
+    planes[number, 1] = y0
     for a in range(6):
         value, step1, step2 = z0, z1, z2
         if a > 0:
@@ -266,23 +346,26 @@ def _write_planes(corners: Array, k: int, plane: Array) -> None:
             step2 *= corners[k + 1, column]
         step1 -= value
         step2 -= value
-        plane[2 + 3 * a] = value
-        plane[3 + 3 * a] = (step1 * y2 - step2 * y1) * scale
-        plane[4 + 3 * a] = (step2 * x1 - step1 * x2) * scale
+        planes[number, 2 + 3 * a] = value
+        planes[number, 3 + 3 * a] = (step1 * y2 - step2 * y1) * scale
+        planes[number, 4 + 3 * a] = (step2 * x1 - step1 * x2) * scale
 
 
 @_jit
-def _choose_mip(corners: Array, k: int, mips: Array, texture: int, mip: Array) -> None:
+def _choose_mip(
+    corners: Array, k: int, mips: Array, texture: int, number: int, plane_mip: Array
+) -> None:
     """The version of the texture with about one texel per sample; height 0 without texture."""
-    mip[1] = 0
+    plane_mip[number, 1] = 0
     if texture < 0:
         return
-    height, width = mips[texture, 0, 1], mips[texture, 0, 2]
-    texels = height * width * abs(_cross(corners, k, U))
+    texels = mips[texture, 0, 1] * mips[texture, 0, 2] * abs(_cross(corners, k, U))
     level = 0
     if texels > 0:
         level = int(0.5 * math.log2(texels / abs(_cross(corners, k, X))) + 0.5)
-    mip[:] = mips[texture, min(max(level, 0), mips.shape[1] - 1)]
+    level = min(max(level, 0), mips.shape[1] - 1)
+    for i in range(3):
+        plane_mip[number, i] = mips[texture, level, i]
 
 
 @_jit

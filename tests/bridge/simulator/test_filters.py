@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bridge.simulator.filters import TESTED_FRAMES, stays_in_view
-from bridge.simulator.renderers import make_renderer
+from bridge.simulator.renderers.raster import RasterCanvas
 from bridge.simulator.trajectory import Trajectory
 
 from .scenes import square
@@ -28,14 +28,13 @@ def motion(start: tuple[float, float, float], end: tuple[float, float, float]) -
 def test_small_leaving_and_shrinking_objects_are_refused(
     start: tuple[float, float, float], end: tuple[float, float, float], kept: bool
 ) -> None:
-    renderer = make_renderer("raster", (48, 64))
-    assert stays_in_view(renderer, square(), motion(start, end)) is kept
+    assert stays_in_view(square(), motion(start, end), (48, 64)) is kept
 
 
 @pytest.mark.parametrize("end", [-6.5, -7.0, -7.5, -8.0, -8.5, -9.0, -11.0])
 def test_decision_follows_the_published_formula(end: float) -> None:
-    renderer = make_renderer("raster", (96, 128))
+    canvas = RasterCanvas((96, 128))
     trajectory = motion((0, 0, -6), (0, 0, end))
-    shares = [renderer.coverage(square(), trajectory.pose(frame)) for frame in TESTED_FRAMES]
+    shares = [canvas.coverage(square(), *trajectory.pose(frame)) for frame in TESTED_FRAMES]
     expected = min(shares) > 0.015 and (max(shares) - min(shares)) / min(shares) < 0.8
-    assert stays_in_view(renderer, square(), trajectory) is expected
+    assert stays_in_view(square(), trajectory, (96, 128)) is expected

@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridge.errors import InputError
+from bridge.simulator.lighting import Lamp, Lighting
 from bridge.simulator.mesh import Mesh, Surface, build_mesh
 from bridge.simulator.procedural import FAMILIES, procedural_mesh
-from bridge.simulator.renderers import make_renderer
+from bridge.simulator.renderers import Subframe, make_renderer
+from bridge.simulator.renderers.raster import RasterCanvas
 from bridge.simulator.trajectory import euler_matrix
 
 from ..scenes import HALF, quads, square
@@ -16,6 +20,7 @@ from ..scenes import HALF, quads, square
 SIZE = 72
 FOCAL = 100.0  # 72 px * 50 mm / 36 mm
 UPRIGHT = np.eye(3)
+PUBLISHED = Lighting()
 
 
 def render(
@@ -23,9 +28,13 @@ def render(
     position: tuple[float, float, float],
     rotation: np.ndarray = UPRIGHT,
     size: tuple[int, int] = (SIZE, SIZE),
+    lighting: Lighting = PUBLISHED,
+    linear: bool = False,
+    offset: tuple[float, float] = (0, 0),
 ) -> np.ndarray:
     out = np.zeros((*size, 4), np.float32)
-    make_renderer("raster", size).accumulate(mesh, [(rotation, np.array(position, float))], out)
+    subframe = Subframe(rotation, np.array(position, float), offset)
+    RasterCanvas(size).accumulate(mesh, [subframe], lighting, linear, out)
     return out
 
 
@@ -158,32 +167,84 @@ def test_fine_texture_far_away_becomes_its_mean() -> None:
 
 
 def test_coverage_counts_the_full_pixels() -> None:
-    renderer = make_renderer("raster", (48, 64))
+    canvas = RasterCanvas((48, 64))
     pose = (euler_matrix(np.array([0.4, 0.5, 0.6])), np.array([0.2, 0.1, -6]))
     mesh = procedural_mesh(0, "knot", 0)
     out = np.zeros((48, 64, 4), np.float32)
-    share = renderer.coverage(mesh, pose)
-    renderer.accumulate(mesh, [pose], out)
+    share = canvas.coverage(mesh, *pose)
+    canvas.accumulate(mesh, [Subframe(*pose)], PUBLISHED, False, out)
     assert share == (out[..., 3] == 1).mean()
     assert 0.05 < share < 0.5
 
 
 def test_one_pose_leaves_nothing_behind_for_the_next() -> None:
-    renderer = make_renderer("raster", (48, 64))
+    canvas = RasterCanvas((48, 64))
     rng = np.random.default_rng(0)
     for category in sorted(FAMILIES):
         mesh = procedural_mesh(0, category, 1)
         place = np.array([*rng.uniform(-2, 2, 2), rng.uniform(-7, -1)])
         pose = (euler_matrix(rng.uniform(-3, 3, 3)), place)
-        renderer.coverage(mesh, (pose[0], place + [0, 0, 1]))
+        canvas.coverage(mesh, pose[0], place + [0, 0, 1])
         out, alone = np.zeros((2, 48, 64, 4), np.float32)
-        renderer.accumulate(mesh, [pose], out)
-        make_renderer("raster", (48, 64)).accumulate(mesh, [pose], alone)
+        canvas.accumulate(mesh, [Subframe(*pose)], PUBLISHED, False, out)
+        RasterCanvas((48, 64)).accumulate(mesh, [Subframe(*pose)], PUBLISHED, False, alone)
         assert (out == alone).all()
         assert out.min() >= 0
         assert (out[..., :3] <= out[..., 3:]).all()
 
 
+def test_an_offset_shifts_the_picture() -> None:
+    place = (0.3, 0.2, -6.0)
+    still, shifted = render(square(), place), render(square(), place, offset=(3, -2))
+    assert shifted == pytest.approx(np.roll(still, (-2, 3), (0, 1)), abs=1e-5)
+    half = render(square(), (0, 0, -distance_for(20.3)), offset=(0.5, 0))[36, :, 3]
+    assert half[16:57] == pytest.approx(1) and half[[15, 57]] == pytest.approx(0)
+
+
+def test_lamps_add_up_on_the_side_they_shine_on() -> None:
+    mesh, place = square(tint=(0.5, 0.5, 0.5), cells=16), (0.0, 0.0, -6.0)
+
+    def light(*lamps: Lamp) -> float:
+        lighting = Lighting(0.1, lamps)
+        return float(render(mesh, place, lighting=lighting, linear=True)[36, 36, 0])
+
+    front, other, behind = (
+        Lamp((x, 0, z), 900) for x, z in ((0.0, 0.0), (3.0, -2.0), (0.0, -12.0))
+    )
+    dark = light()
+    assert dark == pytest.approx(0.1 * 0.5**2.2, rel=1e-5)
+    assert light(front) == pytest.approx(dark + 900 / (4 * np.pi**2 * 36) * 0.5**2.2, rel=1e-3)
+    assert light(front, other) - dark == pytest.approx(light(front) + light(other) - 2 * dark)
+    assert light(behind) == dark
+
+
+def test_linear_and_display_colours_are_the_same_light() -> None:
+    ramp = np.full((4, 4, 3), (30, 120, 220), np.uint8)
+    place = (0.1, 0.2, -6.0)
+    display, linear = (render(square(ramp), place, linear=linear) for linear in (False, True))
+    inside = display[..., 3] == 1
+    assert display[inside, :3] ** 2.2 == pytest.approx(linear[inside, :3], rel=2e-3)
+
+
+def test_holes_of_a_texture_show_what_is_behind() -> None:
+    texture = np.zeros((64, 64, 4), np.uint8)
+    texture[..., 0] = 255
+    texture[:, 32:, 3] = 255
+    front = square(texture)
+    assert front.face_cutout.all()
+    image = render(front, (0, 0, -distance_for(20.3)))
+    assert image[36, 38:55, 3] == pytest.approx(1)
+    assert not image[:, 17:35].any()
+
+
+def test_backs_of_closed_objects_are_not_needed() -> None:
+    for category in ("box", "knot", "chair"):
+        mesh = procedural_mesh(0, category, 0)
+        both = dataclasses.replace(mesh, face_one_sided=np.zeros(len(mesh.faces), bool))
+        rotation = euler_matrix(np.array([0.4, 0.5, 0.6]))
+        assert (render(mesh, (0, 0, -6), rotation) == render(both, (0, 0, -6), rotation)).all()
+
+
 def test_unknown_renderer_is_refused() -> None:
     with pytest.raises(InputError, match="opengl"):
-        make_renderer("opengl", (48, 64))
+        make_renderer("opengl", (48, 64))  # type: ignore[arg-type]
