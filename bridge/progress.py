@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 from rich.console import Console
 from rich.progress import (
@@ -23,32 +24,45 @@ SECONDS_BETWEEN_LINES = 10.0
 
 @dataclass
 class Counter:
-    """Counts units of work; `note` is shown behind the count."""
+    """Counts units of work; `note` is shown behind the count.
+
+    `before` of the units were done by an earlier run: they count, but not for the rate.
+    """
 
     name: str
     total: int
     unit: str
+    before: int = 0
     done: int = 0
     note: str = ""
     bar: Progress | None = None
     _started: float = field(default_factory=time.monotonic)
     _last_line: float = field(default_factory=time.monotonic)
 
+    def __post_init__(self) -> None:
+        self.done = max(self.done, self.before)
+
+    @property
+    def rate(self) -> float:
+        """Units per second of this run."""
+        return (self.done - self.before) / max(time.monotonic() - self._started, 1e-9)
+
     def advance(self, amount: int = 1, note: str | None = None) -> None:
         """Count some more units."""
         self.done += amount
         self.note = self.note if note is None else note
         if self.bar is not None:
-            self.bar.update(self.bar.task_ids[0], completed=self.done, note=self.note)
+            note = f"{self.rate:,.1f}/s  {self.note}"
+            self.bar.update(self.bar.task_ids[0], completed=self.done, note=note)
         elif time.monotonic() - self._last_line > SECONDS_BETWEEN_LINES:
             self._last_line = time.monotonic()
             print(self.line(), flush=True)
 
     def line(self) -> str:
         """The state in one line: done, share, rate and time left."""
-        rate = self.done / max(time.monotonic() - self._started, 1e-9)
+        rate = self.rate
         share = self.done / self.total if self.total else 1.0
-        left = f", {(self.total - self.done) / rate:.0f} s left" if rate > 0 else ""
+        left = f", {duration((self.total - self.done) / rate)} left" if rate > 0 else ""
         note = f", {self.note}" if self.note else ""
         return (
             f"{self.name}: {self.done:,} of {self.total:,} {self.unit} "
@@ -56,11 +70,16 @@ class Counter:
         )
 
 
+def duration(seconds: float) -> str:
+    """A time span to read, e.g. "0:00:05" or "2 days, 3:04:05"."""
+    return str(timedelta(seconds=round(seconds)))
+
+
 @contextmanager
-def progress(name: str, total: int, unit: str) -> Iterator[Counter]:
-    """A counter of `total` units that shows itself while the block runs."""
+def progress(name: str, total: int, unit: str, before: int = 0) -> Iterator[Counter]:
+    """A counter of `total` units, `before` of them done already, that shows itself in the block."""
     if not sys.stdout.isatty():
-        yield Counter(name, total, unit)
+        yield Counter(name, total, unit, before)
         return
     columns = (
         TextColumn("{task.description}"),
@@ -72,5 +91,5 @@ def progress(name: str, total: int, unit: str) -> Iterator[Counter]:
         TextColumn("{task.fields[note]}"),
     )
     with Progress(*columns, console=Console()) as bar:
-        bar.add_task(name, total=total, note="")
-        yield Counter(name, total, unit, bar=bar)
+        bar.add_task(name, total=total, completed=before, note="")
+        yield Counter(name, total, unit, before, bar=bar)

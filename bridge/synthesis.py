@@ -1,23 +1,22 @@
-"""A synthetic DATASET as pure functions: which shards there are, and what is in each.
+"""What is in the shards of a synthetic DATASET, as pure functions.
 
 This is where the simulator meets the dataset format. Nothing here knows how the shards are laid
-out over a cluster: `make_shard(plan, number)` gives the same bytes wherever and however often
-it runs.
+out over a cluster: `make_shard` gives the same bytes wherever and however often it runs.
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any
 
-from bridge.dataset.manifest import Rejection, ShardResult
+from bridge.dataset.manifest import Adjustment, Rejection, ShardResult
 from bridge.dataset.schema import image_id, to_table
-from bridge.dataset.shards import shard_path, write_shard
-from bridge.dataset.splits import rng_for, split_objects
+from bridge.dataset.shards import write_shard
 from bridge.images import ImageFormat, encode
+from bridge.shard_plan import ShardTask
 from bridge.simulator import (
     Backgrounds,
     MeshError,
@@ -30,135 +29,78 @@ from bridge.simulator import (
     simulate,
 )
 
-Kind = Literal["dataset", "distractors"]
+LOST_TRAJECTORY = "trajectory"
+"""Reason of every rejection that stands for one trajectory of a usable object."""
 
 
 @dataclass(frozen=True)
-class ShardTask:
-    """One shard: its file and the trajectories in it."""
+class ObjectCheck:
+    """What opening an object showed.
 
-    path: str
-    split: str
-    trajectories: tuple[tuple[ObjectEntry, range], ...]
-
-    @property
-    def num_trajectories(self) -> int:
-        """Trajectories that are tried."""
-        return sum(len(numbers) for _, numbers in self.trajectories)
-
-
-@dataclass(frozen=True)
-class SynthesisPlan:
-    """Everything that decides the content of a dataset's shards."""
-
-    simulator: SimulatorConfig
-    image_format: ImageFormat
-    tasks: tuple[ShardTask, ...]
-
-    @property
-    def num_trajectories(self) -> int:
-        """Trajectories that are tried, over all shards."""
-        return sum(task.num_trajectories for task in self.tasks)
-
-
-def check_object(entry: ObjectEntry) -> Rejection | None:
-    """Why an object cannot be rendered, or None where it can."""
-    try:
-        entry.load()
-    except MeshError as error:
-        return Rejection(error.reason, entry.object_id, error.detail)
-    return None
-
-
-def select_objects(
-    entries: Sequence[ObjectEntry], per_category: int | None, seed: int, kind: Kind
-) -> list[ObjectEntry]:
-    """At most `per_category` random objects of each category, in the order of their names.
-
-    The two kinds take from opposite ends of one random order, so that datasets and distractors of
-    the same seed share objects only where a category has too few for both.
+    Attributes:
+        rejection: why it cannot be rendered; None where it can.
+        adjustments: what was changed to make it usable.
     """
-    by_category: dict[str, list[ObjectEntry]] = defaultdict(list)
-    for entry in entries:
-        by_category[entry.category].append(entry)
-    chosen: list[ObjectEntry] = []
-    for category, members in by_category.items():
-        order = rng_for(seed, "objects", category).permutation(len(members))
-        if kind == "distractors":
-            order = order[::-1]
-        chosen += [members[i] for i in order[:per_category]]
-    return sorted(chosen, key=lambda entry: entry.object_id)
+
+    rejection: Rejection | None = None
+    adjustments: tuple[Adjustment, ...] = ()
 
 
-def plan_shards(
-    entries: Sequence[ObjectEntry],
-    kind: Kind,
-    trajectories: int,
-    trajectories_per_shard: int,
-    seed: int,
-) -> tuple[ShardTask, ...]:
-    """Cut the trajectories of all objects, split by split, into shards of equal length."""
-    by_split: dict[str, list[ObjectEntry]] = defaultdict(list)
-    if kind == "distractors":
-        by_split["distractor"] = list(entries)
-    else:
-        by_category: dict[str, list[str]] = defaultdict(list)
-        for entry in entries:
-            by_category[entry.category].append(entry.object_id)
-        splits = split_objects(by_category, seed)
-        for entry in entries:
-            by_split[splits[entry.object_id]].append(entry)
-    tasks: list[ShardTask] = []
-    for split, members in sorted(by_split.items()):
-        pairs = len(members) * trajectories
-        total = -(-pairs // trajectories_per_shard)
-        for number in range(total):
-            start = number * trajectories_per_shard
-            stop = min(start + trajectories_per_shard, pairs)
-            content = _slice(members, trajectories, start, stop)
-            tasks.append(ShardTask(shard_path(split, number, total), split, content))
-    return tuple(tasks)
-
-
-def _slice(
-    entries: Sequence[ObjectEntry], trajectories: int, start: int, stop: int
-) -> tuple[tuple[ObjectEntry, range], ...]:
-    """Entries start..stop of the list of all (object, trajectory) pairs, grouped by object."""
-    first, last = start // trajectories, (stop - 1) // trajectories
-    return tuple(
-        (
-            entries[i],
-            range(max(start - i * trajectories, 0), min(stop - i * trajectories, trajectories)),
+def check_object(entry: ObjectEntry) -> ObjectCheck:
+    """Open an object to see whether it can be rendered."""
+    try:
+        mesh = entry.load()
+    except MeshError as error:
+        return ObjectCheck(Rejection(error.reason, entry.object_id, error.detail))
+    return ObjectCheck(
+        adjustments=tuple(
+            Adjustment(reason, entry.object_id, detail) for reason, detail in mesh.adjusted
         )
-        for i in range(first, last + 1)
     )
 
 
 @lru_cache(maxsize=1)
-def _renderer(name: RendererName, image_size: tuple[int, int], subframe_step: float) -> Renderer:
+def _cached_renderer(
+    name: RendererName, image_size: tuple[int, int], subframe_step: float
+) -> Renderer:
     """One renderer per process: its buffers are as large as the image."""
     return make_renderer(name, image_size, subframe_step)
 
 
+def renderer_for(simulator: SimulatorConfig) -> Renderer:
+    """The renderer of this process for a configuration.
+
+    Raises InputError where what it needs is not installed.
+    """
+    return _cached_renderer(simulator.renderer, simulator.image_size, simulator.subframe_step)
+
+
 def make_shard(
-    task: ShardTask, plan: SynthesisPlan, backgrounds: Backgrounds, dataset: str
+    task: ShardTask,
+    simulator: SimulatorConfig,
+    image_format: ImageFormat,
+    backgrounds: Backgrounds,
+    dataset: str,
 ) -> ShardResult:
     """Simulate the trajectories of a shard and write it (atomically) into the dataset.
 
-    A trajectory that passes no filter and a photo that cannot be read are left out and reported.
+    Trajectories that pass no filter, those of an object that cannot be opened any more, and
+    photos that cannot be read are left out and reported.
     """
-    simulator = plan.simulator
-    renderer = _renderer(simulator.renderer, simulator.image_size, simulator.subframe_step)
+    renderer = renderer_for(simulator)
     rows: list[dict[str, Any]] = []
     rejections: list[Rejection] = []
     for entry, numbers in task.trajectories:
-        mesh = entry.load()
+        try:
+            mesh = entry.load()
+        except MeshError as error:
+            rejections += [_lost(entry, number, str(error)) for number in numbers]
+            continue
         for number in numbers:
-            samples = simulate(mesh, entry.object_id, number, plan.simulator, renderer, backgrounds)
+            samples = simulate(mesh, entry.object_id, number, simulator, renderer, backgrounds)
             if not samples:
-                name = f"{entry.object_id}/{number:03d}"
-                rejections.append(Rejection("trajectory", name, "no try passed the filter"))
-            rows += [_row(entry, number, sample, plan.image_format) for sample in samples]
+                rejections.append(_lost(entry, number, "no try passed the filter"))
+            rows += make_rows(entry, number, samples, image_format)
     rejections += [Rejection("background", p, why) for p, why in backgrounds.rejected.items()]
     record = write_shard(dataset, task.path, task.split, to_table(rows))
     return ShardResult(
@@ -168,6 +110,22 @@ def make_shard(
         by_blur_level=Counter(str(row["blur_level"]) for row in rows),
         rejections=tuple(rejections),
     )
+
+
+def num_lost(result: ShardResult) -> int:
+    """Trajectories that were tried for a shard and are not in it."""
+    return sum(rejection.reason == LOST_TRAJECTORY for rejection in result.rejections)
+
+
+def _lost(entry: ObjectEntry, trajectory: int, why: str) -> Rejection:
+    return Rejection(LOST_TRAJECTORY, f"{entry.object_id}/{trajectory:03d}", why)
+
+
+def make_rows(
+    entry: ObjectEntry, trajectory: int, samples: Sequence[Sample], image_format: ImageFormat
+) -> list[dict[str, Any]]:
+    """The images of a trajectory as rows of `SHARD_SCHEMA`."""
+    return [_row(entry, trajectory, sample, image_format) for sample in samples]
 
 
 def _row(entry: ObjectEntry, trajectory: int, sample: Sample, fmt: ImageFormat) -> dict[str, Any]:

@@ -3,177 +3,54 @@
     python pipelines/synthesize.py                                        # built-in objects
     python pipelines/synthesize.py --meshes MESHES --backgrounds PHOTOS --out data/mine
     python pipelines/synthesize.py --kind distractors --exclude data/mine --meshes MESHES
+    python pipelines/synthesize.py --preset paper --meshes SHAPENET --backgrounds PHOTOS
+    python pipelines/synthesize.py --preview 12                           # look at it first
+    python pipelines/synthesize.py --dry-run                              # what it would cost
+    python pipelines/synthesize.py --verify data/mine
 
-Meshes lie as <category>/<object>.glb (or .obj). Run the same command again after an interruption:
-finished shards are kept, and the result is the same.
+Meshes lie as <category>/<object>.glb (or .obj), or as ShapeNet has them. Run the same command
+again after an interruption: finished shards are kept, and the result is the same.
 """
 
 from __future__ import annotations
 
-import os
-import time
-from dataclasses import asdict, dataclass
-from typing import Any
+import io
+import sys
+from collections.abc import Sequence
+from itertools import islice
 
 from bridge import cli, storage
 from bridge.dataset.manifest import (
     MANIFEST,
+    Adjustment,
     Manifest,
     Rejection,
     load_manifest,
-    open_manifest,
     refuse_difference,
 )
+from bridge.dataset.manifest_writer import ManifestWriter
 from bridge.errors import InputError
-from bridge.images import ImageFormat
-from bridge.progress import progress
-from bridge.simulator import (
-    Backgrounds,
-    ObjectEntry,
-    PhotoBackgrounds,
-    ProceduralBackgrounds,
-    RendererName,
-    SimulatorConfig,
-    procedural_objects,
-    scan_meshes,
-)
-from bridge.synthesis import (
-    Kind,
-    SynthesisPlan,
-    check_object,
-    make_shard,
-    plan_shards,
-    select_objects,
-)
+from bridge.estimate import measure
+from bridge.preview import contact_sheet, preview_rows
+from bridge.progress import duration, progress
+from bridge.shard_plan import ShardPlan, plan_shards
+from bridge.simulator import Backgrounds, ObjectEntry
+from bridge.simulator.exposure import NUM_WINDOWS
+from bridge.synthesis import LOST_TRAJECTORY, check_object, make_shard, num_lost, renderer_for
 from pipelines import cluster
+from pipelines.synthesis_options import (
+    SynthesizeConfig,
+    candidate_objects,
+    catalogue_hash,
+    check_options,
+    open_backgrounds,
+    parse,
+    shortage,
+)
+from pipelines.verification import verify
 
-DISTRACTOR_INSTANCES_FROM = 1_000_000
-"""Built-in distractor objects are instances that no dataset reaches."""
-
-SECONDS_BETWEEN_SAVES = 2.0
-
-
-@dataclass(frozen=True)
-class SynthesizeConfig:
-    """What to simulate. The defaults are a dataset for two cores; the paper's are in brackets."""
-
-    out: str | None = None
-    """Folder of the dataset; data/synthetic or data/distractors by default."""
-    kind: Kind = "dataset"
-    """A dataset (split into train, validation and test) or distractors."""
-    meshes: str | None = None
-    """Folder with <category>/<object>.glb or .obj; built-in textured objects by default."""
-    backgrounds: str | None = None
-    """Folder of photos, searched recursively; generated backgrounds by default."""
-    exclude: str | None = None
-    """A dataset whose objects are not to be used."""
-    objects_per_category: int | None = None
-    """At most so many objects per category [30; distractors 40]; default: 10 built-in ones, or all
-    of a mesh folder."""
-    trajectories: int = 12
-    """Trajectories per object, 11 images each [120; distractors 70]."""
-    image_size: tuple[int, int] = (120, 160)
-    """Height and width in pixels [240 320]."""
-    image_format: ImageFormat = "jpeg"
-    """Encoding: jpeg (quality 95, full colour resolution), png or webp (both lossless)."""
-    renderer: RendererName = "raster"
-    """What draws the objects: raster (CPU), gl (GPU) or cycles (Blender)."""
-    subframe_step: float = 1.0
-    """Pixels that the fastest point of an object moves between two sub-frames."""
-    seed: int = 0
-    """Of everything random."""
-    trajectories_per_shard: int = 90
-    """Size of a shard; 90 trajectories are 990 images."""
-    max_rejected: float = 0.5
-    """Give up when more than this share of the objects or trajectories is unusable."""
-    num_cpus: int | None = None
-    """CPUs of the local cluster that is started where none is running; default: all."""
-
-    @property
-    def folder(self) -> str:
-        """Absolute path of the dataset."""
-        default = "data/synthetic" if self.kind == "dataset" else "data/distractors"
-        return storage.absolute(self.out or default)
-
-    def identity(self) -> dict[str, Any]:
-        """The options that decide the rows, as recorded in the manifest."""
-        ignored = {"out", "num_cpus", "max_rejected"}
-        options = {name: value for name, value in asdict(self).items() if name not in ignored}
-        for name in ("meshes", "backgrounds", "exclude"):
-            options[name] = options[name] and storage.absolute(options[name])
-        return options | {"image_size": list(self.image_size)}
-
-
-def check_options(config: SynthesizeConfig) -> None:
-    """Raise InputError for an option out of its range."""
-    at_least = {
-        "trajectories": 1,
-        "trajectories_per_shard": 1,
-        "objects_per_category": 1,
-        "seed": 0,
-    }
-    for name, least in at_least.items():
-        value = getattr(config, name)
-        if value is not None and value < least:
-            raise InputError(f"--{name.replace('_', '-')} must be at least {least}, not {value}.")
-    if min(config.image_size) < 16:
-        raise InputError(f"--image-size must be at least 16 pixels, not {config.image_size}.")
-
-
-def candidate_objects(config: SynthesizeConfig) -> list[ObjectEntry]:
-    """The objects to use, before any of them is opened."""
-    if config.meshes is None:
-        first = 0 if config.kind == "dataset" else DISTRACTOR_INSTANCES_FROM
-        return procedural_objects(config.objects_per_category or 10, config.seed, first)
-    entries = scan_meshes(storage.absolute(config.meshes))
-    if config.exclude is not None:
-        excluded = open_manifest(storage.absolute(config.exclude)).objects
-        entries = [entry for entry in entries if entry.object_id not in excluded]
-        if not entries:
-            raise InputError(f"{config.exclude} uses every object of {config.meshes}.")
-    return select_objects(entries, config.objects_per_category, config.seed, config.kind)
-
-
-def open_backgrounds(config: SynthesizeConfig) -> Backgrounds:
-    """Photos, or generated backgrounds where no folder is given."""
-    if config.backgrounds is None:
-        return ProceduralBackgrounds()
-    return PhotoBackgrounds(storage.absolute(config.backgrounds), config.kind)
-
-
-def catalogue_hash(entries: list[ObjectEntry], backgrounds: Backgrounds) -> str:
-    """Changes when an object or a photo is added, removed or replaced by another one."""
-    objects = [(e.object_id, os.path.getsize(e.path) if e.path else 0) for e in entries]
-    return storage.sha256_json([objects, list(backgrounds.names)])
-
-
-def find_rejected(config: SynthesizeConfig, entries: list[ObjectEntry]) -> tuple[Rejection, ...]:
-    """Open every mesh of a folder once, in parallel; InputError where too many are unusable."""
-    if config.meshes is None:
-        return ()
-    rejections = []
-    with progress("check meshes", len(entries), "meshes") as counter:
-        for rejection in cluster.run_tasks(check_object, entries):
-            counter.advance()
-            rejections += [rejection] if rejection else []
-    if len(rejections) > config.max_rejected * len(entries):
-        first = rejections[0]
-        raise InputError(
-            f"{len(rejections)} of {len(entries)} meshes in {config.meshes} cannot be used, e.g. "
-            f"{first.item}: {first.reason}{f' ({first.detail})' if first.detail else ''}."
-        )
-    return tuple(sorted(rejections, key=lambda r: r.item))
-
-
-def existing_manifest(config: SynthesizeConfig) -> Manifest | None:
-    """What an earlier run left; InputError where it was made with other options."""
-    if not storage.exists(storage.join(config.folder, MANIFEST)):
-        return None
-    manifest = load_manifest(config.folder)
-    options = {name: value for name, value in manifest.config.items() if name != "catalogue"}
-    content = "a dataset made with another configuration"
-    refuse_difference(config.folder, content, options, config.identity())
-    return manifest
+IMAGES = NUM_WINDOWS + 1
+"""Images of a trajectory."""
 
 
 def run(config: SynthesizeConfig) -> Manifest:
@@ -188,59 +65,110 @@ def run(config: SynthesizeConfig) -> Manifest:
     catalogue = catalogue_hash(entries, backgrounds)
     if manifest is not None and manifest.config.get("catalogue") != catalogue:
         raise InputError(f"The meshes or photos have changed since {config.folder} was begun.")
+    # A renderer that is not installed is better found here than in every worker.
+    renderer_for(config.simulator)
     storage.prepare_output(config.folder)
+    for note in shortage(config, entries):
+        print(f"note: {note}")
     cluster.connect(config.num_cpus)
     if manifest is None:
-        rejections = find_rejected(config, entries)
+        rejections, adjustments = check_objects(config, entries)
         identity = config.identity() | {"catalogue": catalogue}
-        manifest = Manifest(config.kind, identity, rejections=rejections)
+        manifest = Manifest(config.kind, identity, {}, rejections, adjustments)
         manifest.save(config.folder)
-    unusable = {rejection.item for rejection in manifest.rejections}
-    usable = [entry for entry in entries if entry.object_id not in unusable]
-    plan = SynthesisPlan(
-        SimulatorConfig(
-            image_size=config.image_size,
-            subframe_step=config.subframe_step,
-            renderer=config.renderer,
-            seed=config.seed,
-            background_per_image=config.kind == "distractors",
-        ),
-        config.image_format,
-        plan_shards(
-            usable, config.kind, config.trajectories, config.trajectories_per_shard, config.seed
-        ),
-    )
-    manifest = make_missing_shards(config.folder, manifest, plan, backgrounds)
-    failed = sum(r.reason == "trajectory" for r in manifest.all_rejections)
-    if failed > config.max_rejected * plan.num_trajectories:
-        raise InputError(
-            f"{failed} of {plan.num_trajectories} trajectories passed no filter, more than "
-            f"--max-rejected {config.max_rejected} allows: are the objects thin or tiny?"
-        )
-    manifest = manifest.finished()
+    plan = make_plan(config, entries, manifest)
+    manifest = make_missing_shards(config, manifest, plan, backgrounds).finished()
     manifest.save(config.folder)
     print(f"{config.folder}: {summary(manifest)}.")
     return manifest
 
 
-def make_missing_shards(
-    folder: str, manifest: Manifest, plan: SynthesisPlan, backgrounds: Backgrounds
-) -> Manifest:
-    """Run the shards that the manifest does not name, and add them to it as they come."""
-    missing = [task for task in plan.tasks if task.path not in manifest.shards]
-    done = plan.num_trajectories - sum(task.num_trajectories for task in missing)
-    with progress("synthesize", 11 * plan.num_trajectories, "images") as counter:
-        counter.advance(11 * done)
-        saved = time.monotonic()
-        # The plan itself travels without its task list, which may be long.
-        light = SynthesisPlan(plan.simulator, plan.image_format, ())
-        for result in cluster.run_tasks(make_shard, missing, light, backgrounds, folder):
-            manifest = manifest.with_shards([result])
-            counter.advance(result.record.rows, f"{len(manifest.shards)} shards")
-            if time.monotonic() - saved > SECONDS_BETWEEN_SAVES:
-                manifest.save(folder)
-                saved = time.monotonic()
+def existing_manifest(config: SynthesizeConfig) -> Manifest | None:
+    """What an earlier run left; InputError where it was made with other options."""
+    if not storage.exists(storage.join(config.folder, MANIFEST)):
+        return None
+    manifest = load_manifest(config.folder)
+    options = {name: value for name, value in manifest.config.items() if name != "catalogue"}
+    content = "a dataset made with another configuration"
+    refuse_difference(config.folder, content, options, config.identity())
     return manifest
+
+
+def check_objects(
+    config: SynthesizeConfig, entries: Sequence[ObjectEntry]
+) -> tuple[tuple[Rejection, ...], tuple[Adjustment, ...]]:
+    """Open every mesh of a folder once, in parallel.
+
+    Returns what cannot be used and what had to be adjusted, sorted by object; InputError as soon
+    as it is certain that too many are unusable.
+    """
+    rejections: list[Rejection] = []
+    adjustments: list[Adjustment] = []
+    if config.meshes is None:
+        return (), ()
+    with progress("check meshes", len(entries), "meshes") as counter:
+        for check in cluster.run_tasks(check_object, entries):
+            counter.advance()
+            adjustments += check.adjustments
+            rejections += [check.rejection] if check.rejection else []
+            if len(rejections) > config.max_rejected * len(entries):
+                reason = ": ".join(filter(None, (rejections[0].reason, rejections[0].detail)))
+                raise InputError(
+                    f"At least {len(rejections)} of {len(entries)} meshes in {config.meshes} "
+                    f"cannot be used, more than --max-rejected {config.max_rejected} allows, "
+                    f"e.g. {rejections[0].item}: {reason}."
+                )
+    return (
+        tuple(sorted(rejections, key=lambda r: r.item)),
+        tuple(sorted(adjustments, key=lambda a: (a.item, a.reason))),
+    )
+
+
+def make_plan(
+    config: SynthesizeConfig, entries: Sequence[ObjectEntry], manifest: Manifest | None
+) -> ShardPlan:
+    """The shards of the objects that the manifest does not reject."""
+    unusable = {rejection.item for rejection in manifest.rejections} if manifest else set()
+    usable = [entry for entry in entries if entry.object_id not in unusable]
+    return plan_shards(
+        usable, config.kind, config.trajectories, config.trajectories_per_shard, config.seed
+    )
+
+
+def make_missing_shards(
+    config: SynthesizeConfig, manifest: Manifest, plan: ShardPlan, backgrounds: Backgrounds
+) -> Manifest:
+    """Run the shards that the manifest does not name, and add them to it as they come.
+
+    InputError as soon as it is certain that too many trajectories are lost.
+    """
+    finished = manifest.shards
+    lost = sum(rejection.reason == LOST_TRAJECTORY for rejection in manifest.all_rejections)
+    num_missing, trajectories = plan.count_missing(finished)
+    shards = plan.num_shards - num_missing
+    before = IMAGES * (plan.num_trajectories - trajectories)
+    shared = (config.simulator, config.image_format, backgrounds, config.folder)
+    with (
+        progress("synthesize", IMAGES * plan.num_trajectories, "images", before) as counter,
+        ManifestWriter(config.folder, manifest) as writer,
+    ):
+        _refuse_losses(config, lost, plan)
+        for result in cluster.run_tasks(make_shard, plan.missing(finished), *shared):
+            writer.add(result)
+            shards, lost = shards + 1, lost + num_lost(result)
+            left_out = f", {lost:,} trajectories left out" if lost else ""
+            note = f"{shards:,} of {plan.num_shards:,} shards{left_out}"
+            counter.advance(IMAGES * (result.trajectories + num_lost(result)), note)
+            _refuse_losses(config, lost, plan)
+    return writer.save()
+
+
+def _refuse_losses(config: SynthesizeConfig, lost: int, plan: ShardPlan) -> None:
+    if lost > config.max_rejected * plan.num_trajectories:
+        raise InputError(
+            f"At least {lost} of {plan.num_trajectories} trajectories came to nothing, more than "
+            f"--max-rejected {config.max_rejected} allows: are the objects thin or tiny?"
+        )
 
 
 def summary(manifest: Manifest) -> str:
@@ -249,10 +177,87 @@ def summary(manifest: Manifest) -> str:
         f"{split} {counts['rows']:,} images of {counts['objects']:,} objects"
         for split, counts in manifest.counts().items()
     ]
-    rejected = manifest.to_json()["rejected"]
-    left_out = ", ".join(f"{count} {reason}" for reason, count in rejected.items())
-    return "; ".join(parts) + (f"; left out: {left_out}" if left_out else "")
+    value = manifest.to_json()
+    for title, name in (("left out", "rejected"), ("adjusted", "adjusted")):
+        reasons = ", ".join(f"{count} {reason}" for reason, count in value[name].items())
+        parts += [f"{title}: {reasons}"] if reasons else []
+    return "; ".join(parts)
+
+
+def dry_run(config: SynthesizeConfig) -> None:
+    """Print what would be made, and what it would cost; writes nothing."""
+    check_options(config)
+    manifest = existing_manifest(config)
+    entries = candidate_objects(config)
+    plan = make_plan(config, entries, manifest)
+    cost = measure(entries, config.simulator, config.image_format, open_backgrounds(config))
+    cluster.connect(config.num_cpus)
+    shards, trajectories = plan.count_missing(manifest.shards if manifest else {})
+    # An object is opened once by each shard that shows it, and once to be checked.
+    openings = shards + trajectories / config.trajectories
+    openings += len(entries) if manifest is None and config.meshes else 0
+    seconds = trajectories * cost.seconds + openings * cost.open_seconds
+    cores = cluster.num_cpus()
+    lines = [f"{config.folder}: {config.kind}, renderer {config.renderer}"]
+    for split in plan.splits:
+        lines.append(
+            f"{split.split}: {len(split.entries):,} objects, {split.num_trajectories:,} "
+            f"trajectories, {IMAGES * split.num_trajectories:,} images, {len(split):,} shards"
+        )
+    if shards < plan.num_shards:
+        lines.append(f"finished: {plan.num_shards - shards:,} of {plan.num_shards:,} shards")
+    lines += [
+        f"time: {seconds / 3600:,.2f} core-hours, {duration(seconds / cores)} on {cores:g} cores",
+        f"disk: {trajectories * cost.bytes / 1e9:,.2f} GB",
+        f"measured: {cost.seconds:.2f} s and {cost.bytes / 1e3:,.0f} kB per trajectory "
+        f"({cost.kept} of {cost.measured} passed the filter)",
+    ]
+    print("\n  ".join(lines))
+    for note in shortage(config, entries):
+        print(f"note: {note}")
+
+
+def preview(config: SynthesizeConfig, number: int) -> None:
+    """Draw `number` trajectories on a contact sheet; makes no dataset."""
+    check_options(config)
+    entries = candidate_objects(config)
+    backgrounds = open_backgrounds(config)
+    renderer_for(config.simulator)
+    storage.prepare_output(config.folder)
+    found = preview_rows(entries, config.trajectories, config.simulator, backgrounds)
+    rows = []
+    with progress("preview", number, "trajectories") as counter:
+        for row in islice(found, number):
+            rows.append(row)
+            counter.advance()
+    if not rows:
+        raise InputError(f"Not one trajectory of the {len(entries)} objects can be simulated.")
+    buffer = io.BytesIO()
+    contact_sheet(sorted(rows, key=lambda r: (r.object_id, r.trajectory))).save(buffer, "PNG")
+    path = storage.join(config.folder, "preview.png")
+    storage.write_bytes(path, buffer.getvalue())
+    print(path)
+
+
+def command(config: SynthesizeConfig) -> None:
+    """Do what the options ask for; exit code 1 where a dataset that is verified has a problem."""
+    chosen = {
+        "--verify": config.verify is not None,
+        "--preview": config.preview is not None,
+        "--dry-run": config.dry_run,
+    }
+    given = [name for name, is_given in chosen.items() if is_given]
+    if len(given) > 1:
+        raise InputError(f"Choose one of {' and '.join(given)}.")
+    if config.verify is not None:
+        sys.exit(0 if verify(config.verify, config.num_cpus) else 1)
+    elif config.preview is not None:
+        preview(config, config.preview)
+    elif config.dry_run:
+        dry_run(config)
+    else:
+        run(config)
 
 
 if __name__ == "__main__":
-    cli.main(run, SynthesizeConfig, description=__doc__)
+    cli.guarded(lambda: command(parse(sys.argv[1:], __doc__)))

@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 from bridge.blur import blur_level
-from bridge.dataset.manifest import open_manifest
+from bridge.dataset.manifest import Manifest, load_manifest, open_manifest
 from bridge.dataset.schema import SHARD_SCHEMA
 from bridge.errors import InputError
 from bridge.images import decode
@@ -212,7 +212,7 @@ def test_bad_files_among_good_ones_are_recorded(meshes: Path, tmp_path: Path) ->
     assert manifest["counts"]["train"]["objects"] == 9
     items = {item["item"] for item in manifest["rejected_items"]}
     assert {"box/torn", "box/empty", "box/bare"} <= items
-    with pytest.raises(InputError, match="3 of 18 meshes"):
+    with pytest.raises(InputError, match="At least 2 of 18 meshes"):
         synthesize.run(replace(config, out=str(tmp_path / "strict"), max_rejected=0.1))
     assert not (tmp_path / "strict" / "manifest.json").exists()
 
@@ -227,6 +227,77 @@ def test_a_changed_mesh_folder_does_not_continue_an_old_dataset(
     (copy / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(InputError, match="have changed since"):
         synthesize.run(replace(config, out=str(copy)))
+
+
+def test_meshes_that_vanish_on_the_way_end_the_run_only_when_too_many(
+    meshes: Path, config: SynthesizeConfig, tmp_path: Path
+) -> None:
+    folder = tmp_path / "meshes"
+    shutil.copytree(meshes, folder)
+    small = replace(config, meshes=str(folder), out=str(tmp_path / "out"), trajectories=1)
+    entries = synthesize.candidate_objects(small)
+    backgrounds = synthesize.open_backgrounds(small)
+    plan = synthesize.make_plan(small, entries, None)
+    for number in range(5):
+        (folder / "box" / f"{number:03d}.glb").unlink()
+    empty = Manifest("dataset", {})
+    strict = replace(small, max_rejected=0.1)
+    with pytest.raises(InputError, match="At least . of 15 trajectories came to nothing"):
+        synthesize.make_missing_shards(strict, empty, plan, backgrounds)
+    begun = load_manifest(strict.folder)
+    assert begun.shards
+    with pytest.raises(InputError, match="came to nothing"):
+        synthesize.make_missing_shards(strict, begun, plan, backgrounds)
+    done = synthesize.make_missing_shards(small, begun, plan, backgrounds)
+    assert done.to_json()["rejected"] == {"trajectory": 5}
+    assert sum(counts["objects"] for counts in done.counts().values()) == 10
+
+
+def test_preview_is_one_picture(config: SynthesizeConfig, tmp_path: Path) -> None:
+    synthesize.command(replace(config, out=str(tmp_path / "out"), preview=3))
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["preview.png"]
+    with Image.open(tmp_path / "out" / "preview.png") as sheet:
+        assert sheet.width > 11 * 100 and sheet.height > 3 * 100
+
+
+def test_dry_run_says_what_would_be_made_and_writes_nothing(
+    config: SynthesizeConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    synthesize.command(replace(config, out=str(tmp_path / "out"), dry_run=True))
+    output = capsys.readouterr().out
+    assert "train: 9 objects, 27 trajectories, 297 images, 7 shards" in output
+    assert "test: 4 objects, 12 trajectories, 132 images, 3 shards" in output
+    for word in ("core-hours", "GB", "on 2 cores", "passed the filter"):
+        assert word in output
+    assert not (tmp_path / "out").exists()
+
+
+def test_dry_run_of_a_begun_dataset_counts_the_rest(
+    dataset: Path, config: SynthesizeConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    manifest = json.loads((dataset / "manifest.json").read_text()) | {"complete": False}
+    manifest["shards"] = manifest["shards"][::2]
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    synthesize.command(replace(config, out=str(copy), dry_run=True))
+    total = len(list((dataset / "data").iterdir()))
+    assert f"finished: {len(manifest['shards'])} of {total} shards" in capsys.readouterr().out
+
+
+def test_one_thing_at_a_time(config: SynthesizeConfig) -> None:
+    with pytest.raises(InputError, match="Choose one of --preview and --dry-run"):
+        synthesize.command(replace(config, preview=1, dry_run=True))
+
+
+def test_verify_ends_with_1_where_anything_is_wrong(dataset: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(dataset, copy)
+    for expected in (0, 1):
+        with pytest.raises(SystemExit) as exit_info:
+            synthesize.command(SynthesizeConfig(verify=str(copy)))
+        assert exit_info.value.code == expected
+        next((copy / "data").iterdir()).unlink()
 
 
 def command(config: SynthesizeConfig, out: Path) -> list[str]:
@@ -282,6 +353,7 @@ def _wait_for(condition, process: subprocess.Popen, seconds: float = 300) -> Non
         (["--meshes", "{empty}"], "{empty}"),
         (["--backgrounds", "{empty}"], "{empty}"),
         (["--trajectories", "0"], "--trajectories must be at least 1"),
+        (["--verify", "{empty}"], "not a dataset"),
         (["--out", "{file}/x"], "cannot be written"),
         (["--exclude", "{empty}", "--meshes", "{meshes}"], "not a dataset"),
     ],

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from bridge.dataset.manifest import (
+    Adjustment,
     Manifest,
     Rejection,
     ShardResult,
@@ -27,6 +28,42 @@ def test_round_trip(tmp_path: Path) -> None:
     manifest = Manifest("dataset", {"seed": 3}, rejections=(bad,)).with_shards([result(0)])
     manifest.save(str(tmp_path))
     assert load_manifest(str(tmp_path)) == manifest
+
+
+def test_adjustments_are_kept_and_counted(tmp_path: Path) -> None:
+    remarks = (
+        Adjustment("simplified", "a/x", "412,000 to 200,000 triangles"),
+        Adjustment("missing_texture", "a/x", "wood.jpg"),
+        Adjustment("missing_texture", "a/y", "wood.jpg"),
+    )
+    manifest = Manifest("dataset", {}, adjustments=remarks)
+    assert manifest.to_json()["adjusted"] == {"missing_texture": 2, "simplified": 1}
+    assert manifest.to_json()["rejected"] == {}
+    manifest.save(str(tmp_path))
+    assert load_manifest(str(tmp_path)) == manifest
+
+
+def test_manifests_from_before_adjustments_load(tmp_path: Path) -> None:
+    manifest = Manifest("dataset", {"seed": 3}).with_shards([result(0)])
+    value = manifest.to_json()
+    del value["adjusted"], value["adjusted_items"]
+    (tmp_path / "manifest.json").write_text(json.dumps(value))
+    assert load_manifest(str(tmp_path)) == manifest
+
+
+def test_the_file_holds_what_to_json_says_and_a_line_per_shard(tmp_path: Path) -> None:
+    for count in (0, 1, 3):
+        manifest = Manifest("dataset", {"a": [1]}).with_shards(result(i) for i in range(count))
+        manifest.save(str(tmp_path))
+        text = (tmp_path / "manifest.json").read_text()
+        assert json.loads(text) == manifest.to_json()
+        assert sum("sha256" in line for line in text.splitlines()) == count
+
+
+def test_numbers_that_json_does_not_have_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        Manifest("dataset", {"share": float("nan")}).save(str(tmp_path))
+    assert not (tmp_path / "manifest.json").exists()
 
 
 def test_counts_sum_shards_and_count_objects_once() -> None:

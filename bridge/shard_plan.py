@@ -1,0 +1,170 @@
+"""Which objects a synthetic DATASET shows, and how their trajectories are cut into shards.
+
+A plan computes each shard from its number when it is asked for, so that one of 100,000 shards
+costs no more than its list of objects.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Container, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from typing import Literal
+
+from bridge.dataset.schema import SPLITS
+from bridge.dataset.shards import shard_path
+from bridge.dataset.splits import rng_for, split_objects
+from bridge.simulator import ObjectEntry
+
+Kind = Literal["dataset", "distractors"]
+
+
+@dataclass(frozen=True)
+class ShardTask:
+    """One shard: its file and the trajectories in it, which are tried in this order."""
+
+    path: str
+    split: str
+    trajectories: tuple[tuple[ObjectEntry, range], ...]
+
+
+@dataclass(frozen=True)
+class SplitPlan:
+    """The shards of one split: all (object, trajectory) pairs in a row, cut at equal lengths.
+
+    Attributes:
+        split: its name.
+        entries: its objects.
+        trajectories: per object.
+        per_shard: trajectories in each shard but the last.
+    """
+
+    split: str
+    entries: tuple[ObjectEntry, ...]
+    trajectories: int
+    per_shard: int
+
+    @property
+    def num_trajectories(self) -> int:
+        """Trajectories that are tried."""
+        return len(self.entries) * self.trajectories
+
+    def __len__(self) -> int:
+        return -(-self.num_trajectories // self.per_shard)
+
+    def path(self, number: int) -> str:
+        """File of a shard."""
+        return shard_path(self.split, number, len(self))
+
+    def pairs(self, number: int) -> range:
+        """Which of all (object, trajectory) pairs a shard holds."""
+        start = number * self.per_shard
+        return range(start, min(start + self.per_shard, self.num_trajectories))
+
+    def task(self, number: int) -> ShardTask:
+        """Everything there is to know to make a shard."""
+        pairs, length = self.pairs(number), self.trajectories
+        content = tuple(
+            (
+                self.entries[i],
+                range(max(pairs.start - i * length, 0), min(pairs.stop - i * length, length)),
+            )
+            for i in range(pairs.start // length, (pairs.stop - 1) // length + 1)
+        )
+        return ShardTask(self.path(number), self.split, content)
+
+
+@dataclass(frozen=True)
+class ShardPlan:
+    """All shards of a dataset, split by split."""
+
+    splits: tuple[SplitPlan, ...]
+
+    @property
+    def num_trajectories(self) -> int:
+        """Trajectories that are tried."""
+        return sum(split.num_trajectories for split in self.splits)
+
+    @property
+    def num_shards(self) -> int:
+        """Files."""
+        return sum(map(len, self.splits))
+
+    def missing(self, finished: Container[str]) -> Iterator[ShardTask]:
+        """The shards whose paths are not among the finished ones, one by one."""
+        for split in self.splits:
+            for number in range(len(split)):
+                if split.path(number) not in finished:
+                    yield split.task(number)
+
+    def count_missing(self, finished: Container[str]) -> tuple[int, int]:
+        """Number of shards that `missing` yields, and of trajectories in them."""
+        sizes = [
+            len(split.pairs(number))
+            for split in self.splits
+            for number in range(len(split))
+            if split.path(number) not in finished
+        ]
+        return len(sizes), sum(sizes)
+
+
+def plan_shards(
+    entries: Sequence[ObjectEntry],
+    kind: Kind,
+    trajectories: int,
+    trajectories_per_shard: int,
+    seed: int,
+) -> ShardPlan:
+    """Divide the objects of a dataset among its splits, and each split into shards."""
+    by_split: dict[str, list[ObjectEntry]] = defaultdict(list)
+    if kind == "distractors":
+        by_split["distractor"] = list(entries)
+    else:
+        by_category = {
+            category: [entry.object_id for entry in members]
+            for category, members in _by_category(entries).items()
+        }
+        splits = split_objects(by_category, seed)
+        for entry in entries:
+            by_split[splits[entry.object_id]].append(entry)
+    return ShardPlan(
+        tuple(
+            SplitPlan(split, tuple(by_split[split]), trajectories, trajectories_per_shard)
+            for split in SPLITS
+            if split in by_split
+        )
+    )
+
+
+def select_objects(
+    entries: Sequence[ObjectEntry], per_category: int | None, seed: int, kind: Kind
+) -> list[ObjectEntry]:
+    """At most `per_category` random objects of each category, in the order of their names.
+
+    The two kinds take from opposite ends of one random order, so that datasets and distractors of
+    the same seed share objects only where a category has too few for both.
+    """
+    chosen: list[ObjectEntry] = []
+    for category, members in _by_category(entries).items():
+        order = rng_for(seed, "objects", category).permutation(len(members))
+        if kind == "distractors":
+            order = order[::-1]
+        chosen += [members[i] for i in order[:per_category]]
+    return sorted(chosen, key=lambda entry: entry.object_id)
+
+
+def spread(entries: Sequence[ObjectEntry], seed: int) -> list[ObjectEntry]:
+    """All objects in a random order of which every beginning has as many categories as it can."""
+    groups = list(_by_category(entries).values())
+    rng = rng_for(seed, "spread")
+    rng.shuffle(groups)
+    shuffled = [[members[i] for i in rng.permutation(len(members))] for members in groups]
+    return [entry for layer in zip_longest(*shuffled) for entry in layer if entry is not None]
+
+
+def _by_category(entries: Iterable[ObjectEntry]) -> dict[str, list[ObjectEntry]]:
+    groups: dict[str, list[ObjectEntry]] = defaultdict(list)
+    for entry in entries:
+        groups[entry.category].append(entry)
+    return groups

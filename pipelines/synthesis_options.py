@@ -1,0 +1,254 @@
+"""The options of `synthesize.py`: their defaults, their ranges, and the inputs that they name."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from bridge import cli, storage
+from bridge.dataset.manifest import open_manifest
+from bridge.errors import InputError
+from bridge.images import ImageFormat
+from bridge.shard_plan import Kind, select_objects
+from bridge.simulator import (
+    Backgrounds,
+    ObjectEntry,
+    PhotoBackgrounds,
+    ProceduralBackgrounds,
+    RendererName,
+    SimulatorConfig,
+    procedural_objects,
+    scan_meshes,
+)
+from bridge.simulator.catalogue import select_categories
+from bridge.simulator.realism import Realism
+
+DISTRACTOR_INSTANCES_FROM = 1_000_000
+"""Built-in distractor objects are instances that no dataset reaches."""
+
+MAX_SUBFRAME_STEP = 4.0
+
+
+@dataclass(frozen=True)
+class SynthesizeConfig:
+    """What to simulate."""
+
+    preset: Literal["paper", "demo"] = "demo"
+    """paper: the paper's dataset or distractors. demo: a dataset for two cores."""
+    out: str | None = None
+    """Folder of the dataset; data/synthetic or data/distractors by default."""
+    kind: Kind = "dataset"
+    """A dataset (split into train, validation and test) or distractors."""
+    meshes: str | None = None
+    """Folder of a mesh collection; built-in textured objects by default."""
+    backgrounds: str | None = None
+    """Folder of photos, searched recursively; generated backgrounds by default."""
+    background_crop: Literal["aspect", "cell"] = "aspect"
+    """What is shown of a photo: the largest part that needs no stretching, or one of 3x3 cells,
+    stretched, as in the published data."""
+    exclude: str | None = None
+    """A dataset whose objects are not to be used."""
+    categories: int | None = None
+    """Use so many categories, those with the most objects; default: all."""
+    objects_per_category: int | None = None
+    """At most so many objects per category; default: 10 built-in ones, or all of a mesh folder."""
+    trajectories: int = 12
+    """Trajectories per object, 11 images each."""
+    image_size: tuple[int, int] = (120, 160)
+    """Height and width in pixels."""
+    image_format: ImageFormat = "jpeg"
+    """Encoding: jpeg (quality 95, full colour resolution), png or webp (both lossless)."""
+    renderer: RendererName = "raster"
+    """What draws the objects: raster (CPU), gl (OpenGL) or cycles (Blender, as in the paper)."""
+    subframe_step: float = 1.0
+    """Pixels that the fastest point of the object moves between two sub-frames, at most 4."""
+    realism: Realism = field(default_factory=Realism)
+    seed: int = 0
+    """Of everything random."""
+    trajectories_per_shard: int = 90
+    """Size of a shard; 90 trajectories are 990 images, 25 to 40 MB at 240x320."""
+    max_rejected: float = 0.5
+    """Give up when more than this share of the objects or trajectories is unusable."""
+    num_cpus: int | None = None
+    """CPUs of the local cluster that is started where none is running; default: all."""
+    dry_run: bool = False
+    """Only print what would be made and what it would cost."""
+    preview: int | None = None
+    """Only draw so many trajectories on a contact sheet, <out>/preview.png."""
+    verify: str | None = None
+    """Only check this dataset: files, labels, and a sample of it simulated again."""
+
+    @property
+    def folder(self) -> str:
+        """Absolute path of the dataset."""
+        default = "data/synthetic" if self.kind == "dataset" else "data/distractors"
+        return storage.absolute(self.out or default)
+
+    @property
+    def simulator(self) -> SimulatorConfig:
+        """What the simulator has to know."""
+        return SimulatorConfig(
+            image_size=self.image_size,
+            renderer=self.renderer,
+            subframe_step=self.subframe_step,
+            seed=self.seed,
+            background_per_image=self.kind == "distractors",
+            realism=self.realism,
+        )
+
+    def identity(self) -> dict[str, Any]:
+        """The options that decide the rows, as they are read back from a manifest."""
+        options = {name: value for name, value in asdict(self).items() if name not in _NO_ROWS}
+        for name in ("meshes", "backgrounds", "exclude"):
+            options[name] = options[name] and storage.absolute(options[name])
+        return json.loads(json.dumps(options))
+
+
+_NO_ROWS = {"preset", "out", "max_rejected", "num_cpus", "dry_run", "preview", "verify"}
+"""Options that change no row."""
+
+PRESETS: dict[str, dict[str, SynthesizeConfig]] = {
+    "dataset": {
+        "demo": SynthesizeConfig(),
+        "paper": SynthesizeConfig(
+            preset="paper",
+            categories=39,
+            objects_per_category=30,
+            trajectories=120,
+            image_size=(240, 320),
+        ),
+    },
+    "distractors": {
+        "demo": SynthesizeConfig(kind="distractors"),
+        "paper": SynthesizeConfig(
+            preset="paper",
+            kind="distractors",
+            categories=39,
+            objects_per_category=40,
+            trajectories=70,
+            image_size=(240, 320),
+        ),
+    },
+}
+
+
+def parse(argv: Sequence[str], description: str | None) -> SynthesizeConfig:
+    """Read a command line; `--kind` and `--preset` decide the defaults."""
+    kind = cli.given_option("--kind", argv) or "dataset"
+    # An unknown kind is for the parser to refuse.
+    presets = PRESETS.get(kind, PRESETS["dataset"])
+    return cli.parse_with_preset(presets, lambda: "demo", description=description, argv=argv)
+
+
+def from_identity(options: Mapping[str, Any]) -> SynthesizeConfig | None:
+    """The options that a manifest records; None where another command made the dataset."""
+    known = {name: options[name] for name in SynthesizeConfig().identity() if name in options}
+    if len(known) < len(SynthesizeConfig().identity()):
+        return None
+    realism: dict[str, Any] = known["realism"]
+    known |= {"image_size": tuple(known["image_size"]), "realism": Realism(**realism)}
+    return SynthesizeConfig(**known)
+
+
+def check_options(config: SynthesizeConfig) -> None:
+    """Raise InputError for an option out of its range."""
+    at_least = {
+        "trajectories": 1,
+        "trajectories_per_shard": 1,
+        "categories": 1,
+        "objects_per_category": 1,
+        "preview": 1,
+        "seed": 0,
+    }
+    for name, least in at_least.items():
+        value = getattr(config, name)
+        if value is not None and value < least:
+            raise InputError(f"--{name.replace('_', '-')} must be at least {least}, not {value}.")
+    if min(config.image_size) < 16:
+        raise InputError(f"--image-size must be at least 16 pixels, not {config.image_size}.")
+    if not 0 < config.subframe_step <= MAX_SUBFRAME_STEP:
+        raise InputError(
+            f"--subframe-step must be above 0 and at most {MAX_SUBFRAME_STEP:g} pixels, "
+            f"not {config.subframe_step}."
+        )
+
+
+def all_objects(config: SynthesizeConfig) -> list[ObjectEntry]:
+    """Every object that there is to choose from."""
+    if config.meshes is not None:
+        return scan_meshes(storage.absolute(config.meshes))
+    first = 0 if config.kind == "dataset" else DISTRACTOR_INSTANCES_FROM
+    return procedural_objects(config.objects_per_category or 10, config.seed, first)
+
+
+def candidate_objects(config: SynthesizeConfig) -> list[ObjectEntry]:
+    """The objects to use, before any of them is opened.
+
+    Categories are chosen before objects are excluded, so that distractors have the categories of
+    the dataset that they exclude.
+    """
+    entries = all_objects(config)
+    if config.categories is not None:
+        entries = select_categories(entries, config.categories)
+    if config.exclude is not None:
+        excluded = open_manifest(storage.absolute(config.exclude)).objects
+        entries = [entry for entry in entries if entry.object_id not in excluded]
+        if not entries:
+            source = config.meshes or "the built-in objects"
+            raise InputError(f"{config.exclude} uses every object of {source}.")
+    return select_objects(entries, config.objects_per_category, config.seed, config.kind)
+
+
+def shortage(config: SynthesizeConfig, entries: Sequence[ObjectEntry]) -> list[str]:
+    """Sentences on what the mesh folder is too small for, given the objects to use."""
+    notes = []
+    sizes = Counter(entry.category for entry in entries)
+    wanted = config.objects_per_category
+    if wanted is not None:
+        categories = config.categories or len(sizes)
+        few = categories - sum(size >= wanted for size in sizes.values())
+        if few:
+            notes.append(f"{few} of {categories} categories have fewer than {wanted} objects left.")
+    if config.kind == "distractors" and config.meshes is not None and config.exclude is None:
+        notes += _overlap(config, all_objects(config), set(sizes))
+    return notes
+
+
+def _overlap(
+    config: SynthesizeConfig, entries: Sequence[ObjectEntry], categories: set[str]
+) -> list[str]:
+    """Whether distractors would share objects with a dataset of the same preset and folder."""
+    by_dataset = PRESETS["dataset"][config.preset].objects_per_category
+    if config.objects_per_category is None or by_dataset is None:
+        few = len(categories)
+        needed = "every object"
+    else:
+        sizes = Counter(entry.category for entry in entries if entry.category in categories)
+        together = by_dataset + config.objects_per_category
+        few = sum(size < together for size in sizes.values())
+        needed = f"{together} objects"
+    if not few:
+        return []
+    return [
+        f"In {few} of {len(categories)} categories a dataset and these distractors need {needed} "
+        "and may share some: name the dataset with --exclude."
+    ]
+
+
+def open_backgrounds(config: SynthesizeConfig) -> Backgrounds:
+    """Photos, or generated backgrounds where no folder is given."""
+    if config.backgrounds is None:
+        return ProceduralBackgrounds()
+    return PhotoBackgrounds(
+        storage.absolute(config.backgrounds), config.kind, config.background_crop
+    )
+
+
+def catalogue_hash(entries: Sequence[ObjectEntry], backgrounds: Backgrounds) -> str:
+    """Changes when an object or a photo is added, removed or replaced by another one."""
+    objects = [(e.object_id, os.path.getsize(e.path) if e.path else 0) for e in entries]
+    return storage.sha256_json([objects, list(backgrounds.names)])

@@ -1,0 +1,95 @@
+"""`synthesize.py --verify`: the checks of `bridge.verification` laid out over the cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bridge import storage
+from bridge.dataset.manifest import MANIFEST, Manifest, load_manifest
+from bridge.dataset.splits import rng_for
+from bridge.errors import InputError
+from bridge.progress import progress
+from bridge.synthesis import renderer_for
+from bridge.verification import (
+    ShardReport,
+    doubles_between,
+    verify_manifest,
+    verify_rendering,
+    verify_shard,
+)
+from pipelines import cluster
+from pipelines.synthesis_options import all_objects, from_identity
+
+TRAJECTORIES_RENDERED_AGAIN = 16
+
+
+def verify(dataset: str, num_cpus: int | None) -> bool:
+    """Check a dataset and print what is wrong, a line each; True where nothing is.
+
+    Raises InputError where there is no manifest.
+    """
+    folder = storage.absolute(dataset)
+    manifest = load_manifest(folder)
+    cluster.connect(num_cpus)
+    reports = check_shards(folder, manifest)
+    stated = storage.read_json(storage.join(folder, MANIFEST)).get("counts", {})
+    problems = [f"{MANIFEST}: {problem}" for problem in verify_manifest(manifest, stated)]
+    problems += [f"{r.path}: {problem}" for r in reports for problem in r.problems]
+    problems += [
+        f"{path}: {number} of its image ids are in another shard too"
+        for path, number in doubles_between(reports).items()
+    ]
+    sound = [report.path for report in reports if not report.problems]
+    rendered, findings = render_again(folder, manifest, sound)
+    problems += findings
+    for problem in problems:
+        print(problem)
+    print(f"{folder}: {len(reports):,} shards, {sum(r.rows for r in reports):,} images")
+    print(f"  labels: {sum(r.rows for r in reports):,} checked")
+    print(f"  images: {sum(r.decoded for r in reports):,} decoded")
+    print(f"  simulated again: {rendered}")
+    print(f"  problems: {len(problems) or 'none'}")
+    return not problems
+
+
+def check_shards(folder: str, manifest: Manifest) -> list[ShardReport]:
+    """Look into every shard, in parallel; reports in the order of their paths."""
+    size = manifest.config.get("image_size")
+    image_size = (int(size[0]), int(size[1])) if size else None
+    reports = []
+    with progress("verify", len(manifest.shards), "shards") as counter:
+        results = manifest.shards.values()
+        for report in cluster.run_tasks(verify_shard, results, folder, image_size):
+            reports.append(report)
+            counter.advance()
+    return sorted(reports, key=lambda report: report.path)
+
+
+def render_again(folder: str, manifest: Manifest, paths: Sequence[str]) -> tuple[str, list[str]]:
+    """Simulate a sample of trajectories again; what was done in words, and the problems."""
+    config = from_identity(manifest.config)
+    if config is None:
+        return "none, another command made this dataset", []
+    try:
+        entries = {entry.object_id: entry for entry in all_objects(config)}
+        renderer_for(config.simulator)
+    except InputError as error:
+        return f"skipped. {error}", []
+    chosen = _choose(config.seed, manifest, paths)
+    samples = [(entries[name], path) for name, path in chosen if name in entries]
+    with progress("simulate again", len(samples), "trajectories") as counter:
+        reports = []
+        for report in cluster.run_tasks(verify_rendering, samples, folder, config.simulator):
+            reports.append(report)
+            counter.advance()
+    done = sum(report.rendered for report in reports)
+    skipped = f", {len(chosen) - done} skipped as their meshes are gone or do not open"
+    problems = [f"{r.path}: {problem}" for r in reports for problem in r.problems]
+    return f"{done} trajectories{skipped if done < len(chosen) else ''}", sorted(problems)
+
+
+def _choose(seed: int, manifest: Manifest, paths: Sequence[str]) -> list[tuple[str, str]]:
+    """Random objects and shards that show them; (object id, path) pairs."""
+    pairs = [(name, path) for path in paths for name in manifest.shards[path].objects]
+    order = rng_for(seed, "verify").permutation(len(pairs))
+    return [pairs[i] for i in order[:TRAJECTORIES_RENDERED_AGAIN]]

@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bridge.dataset.manifest import Manifest, ShardResult
+from bridge.dataset.shards import ShardRecord
+from bridge.errors import InputError
+from bridge.simulator.realism import Realism
+from pipelines.synthesis_options import (
+    SynthesizeConfig,
+    candidate_objects,
+    check_options,
+    from_identity,
+    parse,
+    shortage,
+)
+
+
+def scanned(folder: Path, **sizes: int) -> str:
+    """A folder of files that look like meshes from outside."""
+    for category, size in sizes.items():
+        (folder / category).mkdir(parents=True)
+        for number in range(size):
+            (folder / category / f"{number:03d}.glb").touch()
+    return str(folder)
+
+
+def write_dataset(folder: Path, objects: tuple[str, ...]) -> str:
+    record = ShardRecord("data/x.parquet", "train", 11, 1, "0")
+    result = ShardResult(record, objects, 1, {"1": 11})
+    Manifest("dataset", {}).with_shards([result]).finished().save(str(folder))
+    return str(folder)
+
+
+def test_the_preset_and_the_kind_decide_the_defaults() -> None:
+    dataset = parse(["--preset", "paper"], None)
+    numbers = (dataset.categories, dataset.objects_per_category, dataset.trajectories)
+    assert numbers == (39, 30, 120) and dataset.image_size == (240, 320)
+    distractors = parse(["--kind", "distractors", "--preset=paper"], None)
+    numbers = (distractors.categories, distractors.objects_per_category, distractors.trajectories)
+    assert numbers == (39, 40, 70) and distractors.kind == "distractors"
+    assert parse([], None) == SynthesizeConfig()
+    assert parse(["--kind", "distractors"], None) == SynthesizeConfig(kind="distractors")
+    assert parse(["--preset", "paper", "--trajectories", "3"], None).trajectories == 3
+
+
+def test_options_of_groups_have_plain_names() -> None:
+    assert parse(["--curved"], None).realism == Realism(curved=True)
+
+
+@pytest.mark.parametrize("arguments", [["--kind", "x"], ["--renderer", "x"]])
+def test_unknown_choices_are_refused(arguments: list[str]) -> None:
+    with pytest.raises(SystemExit) as exit_info:
+        parse(arguments, None)
+    assert exit_info.value.code == 2
+    with pytest.raises(InputError, match="no preset 'x'"):
+        parse(["--preset", "x"], None)
+
+
+def test_identity_goes_through_a_manifest_and_back() -> None:
+    config = replace(
+        parse(["--preset", "paper", "--kind", "distractors"], None),
+        meshes="/meshes",
+        subframe_step=0.5,
+        realism=Realism(curved=True),
+    )
+    recorded = json.loads(json.dumps(config.identity()))
+    assert recorded == config.identity()
+    assert recorded["realism"]["curved"] is True and recorded["subframe_step"] == 0.5
+    again = from_identity(recorded | {"catalogue": "0"})
+    assert again == replace(config, preset="demo")
+    assert again.simulator == config.simulator
+    assert from_identity({"made_for": "tests"}) is None
+
+
+def test_what_does_not_change_the_rows_is_no_identity() -> None:
+    config = SynthesizeConfig()
+    same = replace(
+        config, preset="paper", out="x", max_rejected=0.1, num_cpus=3, dry_run=True, preview=1
+    )
+    assert same.identity() == config.identity()
+    assert replace(config, background_crop="cell").identity() != config.identity()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"subframe_step": 0.0}, "--subframe-step must be above 0 and at most 4 pixels, not 0"),
+        ({"subframe_step": 4.1}, "--subframe-step"),
+        ({"categories": 0}, "--categories must be at least 1"),
+        ({"preview": 0}, "--preview must be at least 1"),
+        ({"trajectories_per_shard": 0}, "--trajectories-per-shard must be at least 1"),
+        ({"image_size": (240, 8)}, "--image-size"),
+    ],
+)
+def test_options_out_of_range(options: dict, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        check_options(replace(SynthesizeConfig(), **options))
+
+
+def test_distractors_have_the_categories_of_the_dataset_and_other_objects(tmp_path: Path) -> None:
+    meshes = scanned(tmp_path / "meshes", a=9, b=8, c=2, d=7)
+    dataset = SynthesizeConfig(meshes=meshes, categories=3, objects_per_category=4)
+    used = candidate_objects(dataset)
+    assert {e.category for e in used} == {"a", "b", "d"} and len(used) == 12
+    exclude = write_dataset(tmp_path / "data", tuple(e.object_id for e in used))
+    distractors = replace(dataset, kind="distractors", exclude=exclude, objects_per_category=5)
+    others = candidate_objects(distractors)
+    assert {e.category for e in others} == {"a", "b", "d"}
+    # Category d has 3 of its 7 left, b has 4 of 8.
+    assert len(others) == 5 + 4 + 3
+    assert not {e.object_id for e in used} & {e.object_id for e in others}
+    write_dataset(tmp_path / "all", tuple(e.object_id for e in (*used, *others)))
+    with pytest.raises(InputError, match="uses every object"):
+        candidate_objects(replace(distractors, exclude=str(tmp_path / "all")))
+
+
+def test_small_collections_are_told(tmp_path: Path) -> None:
+    meshes = scanned(tmp_path / "meshes", a=80, b=60)
+    dataset = replace(parse(["--preset", "paper"], None), meshes=meshes)
+    with pytest.raises(InputError, match="2 categories"):
+        candidate_objects(dataset)
+    distractors = replace(
+        parse(["--preset", "paper", "--kind", "distractors"], None), meshes=meshes, categories=2
+    )
+    assert shortage(distractors, candidate_objects(distractors)) == [
+        "In 1 of 2 categories a dataset and these distractors need 70 objects and may share some: "
+        "name the dataset with --exclude."
+    ]
+    every = SynthesizeConfig(meshes=meshes, kind="distractors")
+    assert "every object" in shortage(every, candidate_objects(every))[0]
+    many = replace(dataset, categories=2, objects_per_category=70)
+    assert shortage(many, candidate_objects(many)) == [
+        "1 of 2 categories have fewer than 70 objects left."
+    ]
+    assert shortage(SynthesizeConfig(), candidate_objects(SynthesizeConfig())) == []
