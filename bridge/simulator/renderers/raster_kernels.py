@@ -280,15 +280,26 @@ def _fill(
         if start >= stop:
             continue
         box[2], box[3] = min(box[2], start), max(box[3], stop)
-        at_zero = z0 + (y - y0) * z_by_y + (0.5 - x0) * z_by_x
-        for column in range(start, stop):
-            z = np.float32(at_zero + column * z_by_x)
-            if z > depth[row, column] and not (
-                cutout and _is_hole(column + 0.5, y, number, planes, plane_mip, texels)
-            ):
-                depth[row, column] = z
-                owner[row, column] = number
-                visible = True
+        at_start = z0 + (y - y0) * z_by_y + (start + 0.5 - x0) * z_by_x
+        if cutout:
+            for column in range(start, stop):
+                z = np.float32(at_start + (column - start) * z_by_x)
+                if z > depth[row, column] and not _is_hole(
+                    column + 0.5, y, number, planes, plane_mip, texels
+                ):
+                    depth[row, column] = z
+                    owner[row, column] = number
+                    visible = True
+            continue
+        # Unsigned indices and no branches, so that several samples are settled at once.
+        line = np.uint64(row)
+        for i in range(stop - start):
+            column = np.uint64(start) + np.uint64(i)
+            z = np.float32(at_start + i * z_by_x)
+            nearer = z > depth[line, column]
+            depth[line, column] = z if nearer else depth[line, column]
+            owner[line, column] = np.int32(number) if nearer else owner[line, column]
+            visible |= nearer
     box[0], box[1] = min(box[0], first), max(box[1], last)
     return visible
 
