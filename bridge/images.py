@@ -32,12 +32,16 @@ def encode(image: np.ndarray, image_format: ImageFormat = "jpeg") -> bytes:
     return buffer.getvalue()
 
 
-def decode(data: bytes, size: tuple[int, int] | None = None) -> np.ndarray:
+def decode(
+    data: bytes, size: tuple[int, int] | None = None, at_least: tuple[int, int] | None = None
+) -> np.ndarray:
     """Decode a picture to uint8 RGB [H, W, 3].
 
     Args:
         data: the encoded bytes, of any format that Pillow reads.
         size: (H, W) to resize to; shrinking averages over all pixels (antialiased).
+        at_least: (H, W) that is enough: a large JPEG is decoded to a half, quarter or eighth of
+            its size, which is several times faster, as long as neither side becomes smaller.
 
     Raises:
         UnreadableImage: truncated, not a picture, or more than `MAX_PIXELS`.
@@ -46,6 +50,8 @@ def decode(data: bytes, size: tuple[int, int] | None = None) -> np.ndarray:
         with Image.open(io.BytesIO(data)) as picture:
             if picture.width * picture.height > MAX_PIXELS:
                 raise UnreadableImage(f"more than {MAX_PIXELS} pixels")
+            if at_least is not None:
+                picture.draft(None, (at_least[1], at_least[0]))
             rgb = picture.convert("RGB")
     except UnreadableImage:
         raise

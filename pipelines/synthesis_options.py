@@ -25,7 +25,7 @@ from bridge.simulator import (
     scan_meshes,
 )
 from bridge.simulator.catalogue import select_categories
-from bridge.simulator.realism import Realism
+from bridge.simulator.realism import MAX_SENSOR_NOISE, Realism
 
 DISTRACTOR_INSTANCES_FROM = 1_000_000
 """Built-in distractor objects are instances that no dataset reaches."""
@@ -174,6 +174,10 @@ def check_options(config: SynthesizeConfig) -> None:
         raise InputError(
             f"--subframe-step must be above 0 and at most {MAX_SUBFRAME_STEP:g} pixels, "
             f"not {config.subframe_step}."
+        )
+    if not 0 <= config.realism.sensor_noise <= MAX_SENSOR_NOISE:
+        raise InputError(
+            f"--sensor-noise must be in 0..{MAX_SENSOR_NOISE:g}, not {config.realism.sensor_noise}."
         )
 
 

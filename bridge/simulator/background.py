@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from bridge.errors import InputError
-from bridge.images import MAX_PIXELS, UnreadableImage
+from bridge.images import UnreadableImage, decode
 
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 MAX_BAD_DRAWS = 20
@@ -94,7 +93,9 @@ class PhotoBackgrounds:
         for _ in range(MAX_BAD_DRAWS):
             name = self.names[int(rng.integers(len(self.names)))]
             try:
-                photo = read_photo(self._root / name, _needed(image_size, self._crop))
+                photo = decode(
+                    (self._root / name).read_bytes(), at_least=_needed(image_size, self._crop)
+                )
             except (OSError, UnreadableImage) as error:
                 self.rejected[name] = str(error)
                 continue
@@ -107,30 +108,6 @@ def _needed(image_size: tuple[int, int], crop: CropRule) -> tuple[int, int]:
     """Size (H, W) of a whole photo from which a crop is still sharp."""
     factor = _SHARPNESS * (CELLS if crop == "cell" else 1)
     return factor * image_size[0], factor * image_size[1]
-
-
-def read_photo(path: Path, needed: tuple[int, int]) -> np.ndarray:
-    """Read a photo as uint8 RGB [h, w, 3].
-
-    A large JPEG is decoded to a half, quarter or eighth of its size, which is several times
-    faster, as long as neither side becomes smaller than `needed` (H, W).
-
-    Raises:
-        OSError: the file is gone.
-        UnreadableImage: it is not a picture, is truncated, or has too many pixels.
-    """
-    data = path.read_bytes()
-    try:
-        with Image.open(io.BytesIO(data)) as picture:
-            if picture.width * picture.height > MAX_PIXELS:
-                raise UnreadableImage(f"more than {MAX_PIXELS} pixels")
-            picture.draft(None, (needed[1], needed[0]))
-            return np.asarray(picture.convert("RGB"))
-    except UnreadableImage:
-        raise
-    except Exception as error:
-        # Pillow's decoders raise whatever their format's parser does.
-        raise UnreadableImage(f"{type(error).__name__}: {error}") from error
 
 
 def _subset(name: str) -> str:

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from bridge.errors import InputError
 from bridge.images import decode
 from bridge.simulator.lighting import GAMMA, Lamp, Lighting
 
@@ -31,11 +30,7 @@ _OBJECTS_AT = np.array([0.0, 0.0, -6.3])
 
 @dataclass(frozen=True)
 class Realism:
-    """Deviations from the published generator, towards real photos.
-
-    Raises:
-        InputError: the noise is out of range.
-    """
+    """Deviations from the published generator, towards real photos."""
 
     curved: bool = False
     """Objects move along curves, with acceleration and uneven turns, instead of straight lines."""
@@ -49,12 +44,6 @@ class Realism:
     most 50."""
     jpeg_artefacts: bool = False
     """Each image has been through JPEG at a random quality of 25..85 before it is stored."""
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.sensor_noise <= MAX_SENSOR_NOISE:
-            raise InputError(
-                f"--sensor-noise must be in 0..{MAX_SENSOR_NOISE:g}, not {self.sensor_noise}."
-            )
 
 
 def sample_lighting(rng: np.random.Generator) -> Lighting:

@@ -95,6 +95,8 @@ def test_what_does_not_change_the_rows_is_no_identity() -> None:
         ({"preview": 0}, "--preview must be at least 1"),
         ({"trajectories_per_shard": 0}, "--trajectories-per-shard must be at least 1"),
         ({"image_size": (240, 8)}, "--image-size"),
+        ({"realism": Realism(sensor_noise=51)}, "--sensor-noise must be in 0..50, not 51"),
+        ({"realism": Realism(sensor_noise=float("nan"))}, "--sensor-noise must be in"),
     ],
 )
 def test_options_out_of_range(options: dict, message: str) -> None:

@@ -294,11 +294,11 @@ def _fill(
         # Unsigned indices and no branches, so that several samples are settled at once.
         line = np.uint64(row)
         for i in range(stop - start):
-            column = np.uint64(start) + np.uint64(i)
+            place = np.uint64(start) + np.uint64(i)
             z = np.float32(at_start + i * z_by_x)
-            nearer = z > depth[line, column]
-            depth[line, column] = z if nearer else depth[line, column]
-            owner[line, column] = np.int32(number) if nearer else owner[line, column]
+            nearer = z > depth[line, place]
+            depth[line, place] = z if nearer else depth[line, place]
+            owner[line, place] = np.int32(number) if nearer else owner[line, place]
             visible |= nearer
     box[0], box[1] = min(box[0], first), max(box[1], last)
     return visible

@@ -1,14 +1,11 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.blur import composite
-from bridge.errors import InputError
 from bridge.simulator.realism import (
-    Realism,
     add_jpeg_artefacts,
     add_sensor_noise,
     composite_linear,
@@ -25,40 +22,6 @@ def grey(value: int, size: tuple[int, int] = (96, 128)) -> np.ndarray:
 def noise_at(value: int, level: float) -> np.ndarray:
     noisy = add_sensor_noise(grey(value), level, np.random.default_rng(value))
     return noisy.astype(float) - value
-
-
-@pytest.mark.parametrize("level", [1.5, 4, 10])
-def test_the_noise_level_is_that_of_mid_grey(level: float) -> None:
-    noise = noise_at(128, level)
-    assert noise.std() == pytest.approx(level, rel=0.08)
-    assert abs(noise.mean()) < 0.2 * level
-
-
-def test_noise_grows_with_the_light_and_is_independent_per_value() -> None:
-    def linear_deviation(value: int) -> float:
-        display = (noise_at(value, 4) + value) / 255
-        return float((((display + 0.055) / 1.055) ** 2.4).std())
-
-    deviations = np.array([linear_deviation(value) for value in (60, 120, 180, 230)])
-    light = ((np.array([60, 120, 180, 230]) / 255 + 0.055) / 1.055) ** 2.4
-    # Shot noise: the variance is proportional to the light, but for a little read noise.
-    assert deviations**2 / light == pytest.approx(
-        np.full(4, deviations[1] ** 2 / light[1]), rel=0.1
-    )
-    noise = noise_at(128, 4)
-    assert abs(np.corrcoef(noise[..., 0].ravel(), noise[..., 1].ravel())[0, 1]) < 0.03
-    assert abs(np.corrcoef(noise[:, 1:].ravel(), noise[:, :-1].ravel())[0, 1]) < 0.03
-
-
-def test_black_and_white_stay_in_range() -> None:
-    assert 0 < noise_at(0, 4).mean() < 4
-    assert -8 < noise_at(255, 4).mean() < 0
-
-
-@pytest.mark.parametrize("level", [-0.1, 51, float("nan")])
-def test_noise_out_of_range_is_refused(level: float) -> None:
-    with pytest.raises(InputError, match="--sensor-noise must be in 0..50"):
-        Realism(sensor_noise=level)
 
 
 def test_jpeg_quality_varies() -> None:
