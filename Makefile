@@ -5,7 +5,7 @@ CYCLES := .venv-cycles
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo test lint lock clean cycles
+.PHONY: help setup demo test lint lock clean cycles chaos
 help: ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
 
@@ -29,6 +29,9 @@ demo: setup ## the whole chain on generated data, in less than ten minutes on tw
 
 test: setup ## the test suite
 	$(BIN)/python -m pytest
+
+chaos: setup ## kill a simulation at random points and compare it with an undisturbed one (long)
+	$(BIN)/python -m tests.chaos -- --objects-per-category 6 --trajectories 12
 
 # Blender runs on Python 3.11 alone and pins an old NumPy, so it gets an environment of its own.
 cycles: setup ## Blender, which the cycles renderer needs, in .venv-cycles
