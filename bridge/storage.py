@@ -60,7 +60,7 @@ def read_bytes(path: str | Path) -> bytes:
         return stream.read()
 
 
-def write_bytes(path: str | Path, data: bytes) -> None:
+def write_bytes(path: str | Path, data: bytes | memoryview) -> None:
     """Write the file so that a reader sees either the old content or all of the new."""
     fs, inner = filesystem(path)
     if is_uri(path):
@@ -116,9 +116,19 @@ def prepare_output(folder: str | Path) -> str:
     return path
 
 
-def sha256(data: bytes) -> str:
+def sha256(data: bytes | memoryview) -> str:
     """Hex digest of some bytes."""
     return hashlib.sha256(data).hexdigest()
+
+
+def sha256_file(path: str | Path) -> str:
+    """Hex digest of a file, whatever its size. FileNotFoundError where there is none."""
+    fs, inner = filesystem(path)
+    digest = hashlib.sha256()
+    with fs.open_input_stream(inner) as stream:
+        while chunk := stream.read(2**20):
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 def sha256_json(value: Any) -> str:

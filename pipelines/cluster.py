@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -61,9 +62,16 @@ def num_gpus() -> float:
 
 
 def run_tasks(
-    function: Callable[..., Any], items: Iterable[Any], *shared: Any, look_ahead: int = 4
+    function: Callable[..., Any],
+    items: Iterable[Any],
+    *shared: Any,
+    look_ahead: int = 4,
+    on_gpu: bool = False,
 ) -> Iterator[Any]:
     """Results of `function(item, *shared)` for every item, as they finish, in any order.
+
+    With `on_gpu`, each task sees one GPU, which the CPUs of the cluster share out evenly; on a
+    cluster without GPUs it changes nothing.
 
     At most `look_ahead` tasks per CPU wait in the cluster, which keeps the driver's memory flat
     for any number of items. Ray repeats a task whose process or node died.
@@ -72,7 +80,8 @@ def run_tasks(
         the exception of the first task that fails; a task must be a pure function of its
         arguments, so repeating it would fail again.
     """
-    task = ray.remote(max_retries=5)(function)
+    share = min(1.0, math.floor(1e4 * num_gpus() / num_cpus()) / 1e4) if on_gpu else 0.0
+    task = ray.remote(max_retries=5, num_gpus=share)(function)
     arguments = [ray.put(value) for value in shared]
     waiting: list[ray.ObjectRef] = []
     for item in items:

@@ -153,7 +153,9 @@ def make_missing_shards(
         ManifestWriter(config.folder, manifest) as writer,
     ):
         _refuse_losses(config, lost, plan)
-        for result in cluster.run_tasks(make_shard, plan.missing(finished), *shared):
+        on_gpu = config.renderer == "gl"
+        missing = plan.missing(finished)
+        for result in cluster.run_tasks(make_shard, missing, *shared, on_gpu=on_gpu):
             writer.add(result)
             shards, lost = shards + 1, lost + num_lost(result)
             left_out = f", {lost:,} trajectories left out" if lost else ""

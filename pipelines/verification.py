@@ -79,7 +79,9 @@ def render_again(folder: str, manifest: Manifest, paths: Sequence[str]) -> tuple
     samples = [(entries[name], path) for name, path in chosen if name in entries]
     with progress("simulate again", len(samples), "trajectories") as counter:
         reports = []
-        for report in cluster.run_tasks(verify_rendering, samples, folder, config.simulator):
+        for report in cluster.run_tasks(
+            verify_rendering, samples, folder, config.simulator, on_gpu=config.renderer == "gl"
+        ):
             reports.append(report)
             counter.advance()
     done = sum(report.rendered for report in reports)

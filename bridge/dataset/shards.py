@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -35,12 +36,12 @@ def shard_path(split: str, number: int, total: int) -> str:
     return f"data/{split}-{number:05d}-of-{total:05d}.parquet"
 
 
-def encode_parquet(table: pa.Table, rows_per_group: int = ROWS_PER_GROUP) -> bytes:
+def encode_parquet(table: pa.Table, rows_per_group: int = ROWS_PER_GROUP) -> memoryview:
     """The table as Parquet bytes: equal tables give equal bytes.
 
     Encoded pictures do not compress again, so only the label columns are compressed.
     """
-    buffer = pa.BufferOutputStream()
+    buffer = io.BytesIO()
     compression = {
         path: "NONE" if path.startswith("image.bytes") else "ZSTD" for path in _leaf_paths(table)
     }
@@ -51,7 +52,7 @@ def encode_parquet(table: pa.Table, rows_per_group: int = ROWS_PER_GROUP) -> byt
         compression=compression,
         use_dictionary=[path for path in compression if not path.startswith("image.")],
     )
-    return buffer.getvalue().to_pybytes()
+    return buffer.getbuffer()
 
 
 def _leaf_paths(table: pa.Table) -> list[str]:
@@ -75,7 +76,7 @@ def write_shard(dataset: str, path: str, split: str, table: pa.Table) -> ShardRe
     target = storage.join(dataset, path)
     storage.write_bytes(target, data)
     digest = storage.sha256(data)
-    if storage.sha256(storage.read_bytes(target)) != digest:
+    if storage.sha256_file(target) != digest:
         raise OSError(f"{target} does not hold what was written to it.")
     return ShardRecord(path, split, table.num_rows, len(data), digest)
 

@@ -64,7 +64,7 @@ class CyclesRenderer:
     def __init__(
         self,
         image_size: tuple[int, int],
-        samples: int = 64,
+        samples: int = 256,
         seed: int = 0,
         shadows: bool = False,
         threads: int = 1,
