@@ -1,0 +1,1 @@
+"""Measurements that anyone can repeat; each file is a command of its own."""
