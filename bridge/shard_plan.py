@@ -138,19 +138,25 @@ def plan_shards(
 
 
 def select_objects(
-    entries: Sequence[ObjectEntry], per_category: int | None, seed: int, kind: Kind
+    entries: Sequence[ObjectEntry],
+    per_category: int | None,
+    seed: int,
+    kind: Kind,
+    unusable: Container[str] = (),
 ) -> list[ObjectEntry]:
     """At most `per_category` random objects of each category, in the order of their names.
 
-    The two kinds take from opposite ends of one random order, so that datasets and distractors of
-    the same seed share objects only where a category has too few for both.
+    Objects whose ids are `unusable` give way to the next ones of the random order. The two kinds
+    take from opposite ends of one random order, so that datasets and distractors of the same seed
+    share objects only where a category has too few for both.
     """
     chosen: list[ObjectEntry] = []
     for category, members in _by_category(entries).items():
         order = rng_for(seed, "objects", category).permutation(len(members))
         if kind == "distractors":
             order = order[::-1]
-        chosen += [members[i] for i in order[:per_category]]
+        usable = [members[i] for i in order if members[i].object_id not in unusable]
+        chosen += usable[:per_category]
     return sorted(chosen, key=lambda entry: entry.object_id)
 
 

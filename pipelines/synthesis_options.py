@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from bridge import cli, storage
@@ -30,7 +30,8 @@ from bridge.simulator.realism import MAX_SENSOR_NOISE, Realism
 DISTRACTOR_INSTANCES_FROM = 1_000_000
 """Built-in distractor objects are instances that no dataset reaches."""
 
-MAX_SUBFRAME_STEP = 4.0
+SUBFRAME_STEPS = (0.05, 4.0)
+IMAGE_SIDES = (16, 4096)
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class SynthesizeConfig:
     renderer: RendererName = "raster"
     """What draws the objects: raster (CPU), gl (OpenGL) or cycles (Blender, as in the paper)."""
     subframe_step: float = 1.0
-    """Pixels that the fastest point of the object moves between two sub-frames, at most 4."""
+    """Pixels that the fastest point of the object moves between two sub-frames, 0.05 to 4."""
     realism: Realism = field(default_factory=Realism)
     seed: int = 0
     """Of everything random."""
@@ -146,39 +147,48 @@ def parse(argv: Sequence[str], description: str | None) -> SynthesizeConfig:
 
 def from_identity(options: Mapping[str, Any]) -> SynthesizeConfig | None:
     """The options that a manifest records; None where another command made the dataset."""
-    known = {name: options[name] for name in SynthesizeConfig().identity() if name in options}
-    if len(known) < len(SynthesizeConfig().identity()):
+    # A damaged manifest may hold anything.
+    try:
+        known = {name: options[name] for name in SynthesizeConfig().identity()}
+        height, width = known["image_size"]
+        realism = Realism(**known["realism"])
+        config = replace(
+            SynthesizeConfig(**known), image_size=(int(height), int(width)), realism=realism
+        )
+        check_options(config)
+        return config if config.identity() == known else None
+    except (KeyError, TypeError, ValueError, AttributeError, InputError):
         return None
-    realism: dict[str, Any] = known["realism"]
-    known |= {"image_size": tuple(known["image_size"]), "realism": Realism(**realism)}
-    return SynthesizeConfig(**known)
 
 
 def check_options(config: SynthesizeConfig) -> None:
     """Raise InputError for an option out of its range."""
+    if config.preset == "paper" and config.meshes is None and config.verify is None:
+        raise InputError("--preset paper needs --meshes: it is about a collection of meshes.")
     at_least = {
         "trajectories": 1,
         "trajectories_per_shard": 1,
         "categories": 1,
         "objects_per_category": 1,
         "preview": 1,
+        "num_cpus": 1,
         "seed": 0,
     }
     for name, least in at_least.items():
         value = getattr(config, name)
         if value is not None and value < least:
             raise InputError(f"--{name.replace('_', '-')} must be at least {least}, not {value}.")
-    if min(config.image_size) < 16:
-        raise InputError(f"--image-size must be at least 16 pixels, not {config.image_size}.")
-    if not 0 < config.subframe_step <= MAX_SUBFRAME_STEP:
-        raise InputError(
-            f"--subframe-step must be above 0 and at most {MAX_SUBFRAME_STEP:g} pixels, "
-            f"not {config.subframe_step}."
-        )
-    if not 0 <= config.realism.sensor_noise <= MAX_SENSOR_NOISE:
-        raise InputError(
-            f"--sensor-noise must be in 0..{MAX_SENSOR_NOISE:g}, not {config.realism.sensor_noise}."
-        )
+    ranges: list[tuple[str, float, tuple[float, float]]] = [
+        ("image-size", config.image_size[0], IMAGE_SIDES),
+        ("image-size", config.image_size[1], IMAGE_SIDES),
+        ("subframe-step", config.subframe_step, SUBFRAME_STEPS),
+        ("max-rejected", config.max_rejected, (0, 1)),
+        ("sensor-noise", config.realism.sensor_noise, (0, MAX_SENSOR_NOISE)),
+    ]
+    for name, number, (least, most) in ranges:
+        # Not a number is in no range.
+        if not least <= number <= most:
+            raise InputError(f"--{name} must be in {least:g}..{most:g}, not {number}.")
 
 
 def all_objects(config: SynthesizeConfig) -> list[ObjectEntry]:
@@ -189,8 +199,8 @@ def all_objects(config: SynthesizeConfig) -> list[ObjectEntry]:
     return procedural_objects(config.objects_per_category or 10, config.seed, first)
 
 
-def candidate_objects(config: SynthesizeConfig) -> list[ObjectEntry]:
-    """The objects to use, before any of them is opened.
+def object_pool(config: SynthesizeConfig) -> list[ObjectEntry]:
+    """The objects of the chosen categories that are not excluded.
 
     Categories are chosen before objects are excluded, so that distractors have the categories of
     the dataset that they exclude.
@@ -204,7 +214,14 @@ def candidate_objects(config: SynthesizeConfig) -> list[ObjectEntry]:
         if not entries:
             source = config.meshes or "the built-in objects"
             raise InputError(f"{config.exclude} uses every object of {source}.")
-    return select_objects(entries, config.objects_per_category, config.seed, config.kind)
+    return entries
+
+
+def choose_objects(
+    config: SynthesizeConfig, pool: Sequence[ObjectEntry], unusable: Container[str] = ()
+) -> list[ObjectEntry]:
+    """The objects to use of a pool, given the ids of those that are known to be unusable."""
+    return select_objects(pool, config.objects_per_category, config.seed, config.kind, unusable)
 
 
 def shortage(config: SynthesizeConfig, entries: Sequence[ObjectEntry]) -> list[str]:
@@ -253,6 +270,9 @@ def open_backgrounds(config: SynthesizeConfig) -> Backgrounds:
 
 
 def catalogue_hash(entries: Sequence[ObjectEntry], backgrounds: Backgrounds) -> str:
-    """Changes when an object or a photo is added, removed or replaced by another one."""
+    """Changes when an object or a photo is added or removed, or its file changes in size.
+
+    Textures and other files beside a mesh are not looked at.
+    """
     objects = [(e.object_id, os.path.getsize(e.path) if e.path else 0) for e in entries]
-    return storage.sha256_json([objects, list(backgrounds.names)])
+    return storage.sha256_json([objects, backgrounds.sizes()])

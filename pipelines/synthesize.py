@@ -40,9 +40,10 @@ from bridge.synthesis import LOST_TRAJECTORY, check_object, make_shard, num_lost
 from pipelines import cluster
 from pipelines.synthesis_options import (
     SynthesizeConfig,
-    candidate_objects,
     catalogue_hash,
     check_options,
+    choose_objects,
+    object_pool,
     open_backgrounds,
     parse,
     shortage,
@@ -60,23 +61,23 @@ def run(config: SynthesizeConfig) -> Manifest:
     if manifest is not None and manifest.complete:
         print(f"{config.folder} is complete: {summary(manifest)}.")
         return manifest
-    entries = candidate_objects(config)
+    pool = object_pool(config)
     backgrounds = open_backgrounds(config)
-    catalogue = catalogue_hash(entries, backgrounds)
+    catalogue = catalogue_hash(choose_objects(config, pool), backgrounds)
     if manifest is not None and manifest.config.get("catalogue") != catalogue:
         raise InputError(f"The meshes or photos have changed since {config.folder} was begun.")
     # A renderer that is not installed is better found here than in every worker.
     renderer_for(config.simulator)
     storage.prepare_output(config.folder)
-    for note in shortage(config, entries):
-        print(f"note: {note}")
     cluster.connect(config.num_cpus)
     if manifest is None:
-        rejections, adjustments = check_objects(config, entries)
+        rejections, adjustments = check_objects(config, pool)
         identity = config.identity() | {"catalogue": catalogue}
         manifest = Manifest(config.kind, identity, {}, rejections, adjustments)
         manifest.save(config.folder)
-    plan = make_plan(config, entries, manifest)
+    entries = choose_objects(config, pool, _unusable(manifest))
+    print_notes(config, entries, backgrounds)
+    plan = plan_of(config, entries)
     manifest = make_missing_shards(config, manifest, plan, backgrounds).finished()
     manifest.save(config.folder)
     print(f"{config.folder}: {summary(manifest)}.")
@@ -95,44 +96,65 @@ def existing_manifest(config: SynthesizeConfig) -> Manifest | None:
 
 
 def check_objects(
-    config: SynthesizeConfig, entries: Sequence[ObjectEntry]
+    config: SynthesizeConfig, pool: Sequence[ObjectEntry]
 ) -> tuple[tuple[Rejection, ...], tuple[Adjustment, ...]]:
-    """Open every mesh of a folder once, in parallel.
+    """Open every mesh that is to be used once, in parallel, and others for those that fail.
 
     Returns what cannot be used and what had to be adjusted, sorted by object; InputError as soon
     as it is certain that too many are unusable.
     """
-    rejections: list[Rejection] = []
+    rejections: dict[str, Rejection] = {}
     adjustments: list[Adjustment] = []
-    if config.meshes is None:
-        return (), ()
-    with progress("check meshes", len(entries), "meshes") as counter:
-        for check in cluster.run_tasks(check_object, entries):
-            counter.advance()
-            adjustments += check.adjustments
-            rejections += [check.rejection] if check.rejection else []
-            if len(rejections) > config.max_rejected * len(entries):
-                reason = ": ".join(filter(None, (rejections[0].reason, rejections[0].detail)))
-                raise InputError(
-                    f"At least {len(rejections)} of {len(entries)} meshes in {config.meshes} "
-                    f"cannot be used, more than --max-rejected {config.max_rejected} allows, "
-                    f"e.g. {rejections[0].item}: {reason}."
-                )
+    checked: set[str] = set()
+    while config.meshes is not None:
+        chosen = choose_objects(config, pool, rejections)
+        fresh = [entry for entry in chosen if entry.object_id not in checked]
+        if not fresh:
+            break
+        checked |= {entry.object_id for entry in fresh}
+        with progress("check meshes", len(fresh), "meshes") as counter:
+            for check in cluster.run_tasks(check_object, fresh):
+                counter.advance()
+                adjustments += check.adjustments
+                if check.rejection:
+                    rejections[check.rejection.item] = check.rejection
+                    _refuse_meshes(config, check.rejection, len(rejections), len(checked))
     return (
-        tuple(sorted(rejections, key=lambda r: r.item)),
+        tuple(sorted(rejections.values(), key=lambda r: r.item)),
         tuple(sorted(adjustments, key=lambda a: (a.item, a.reason))),
     )
 
 
-def make_plan(
-    config: SynthesizeConfig, entries: Sequence[ObjectEntry], manifest: Manifest | None
-) -> ShardPlan:
-    """The shards of the objects that the manifest does not reject."""
-    unusable = {rejection.item for rejection in manifest.rejections} if manifest else set()
-    usable = [entry for entry in entries if entry.object_id not in unusable]
+def _refuse_meshes(config: SynthesizeConfig, last: Rejection, unusable: int, checked: int) -> None:
+    if unusable > config.max_rejected * checked:
+        reason = ": ".join(filter(None, (last.reason, last.detail)))
+        raise InputError(
+            f"At least {unusable} of {checked} meshes in {config.meshes} cannot be used, more "
+            f"than --max-rejected {config.max_rejected} allows, e.g. {last.item}: {reason}."
+        )
+
+
+def _unusable(manifest: Manifest | None) -> set[str]:
+    """Ids of the objects that cannot be used."""
+    return {rejection.item for rejection in manifest.rejections} if manifest else set()
+
+
+def plan_of(config: SynthesizeConfig, entries: Sequence[ObjectEntry]) -> ShardPlan:
+    """The shards of the objects to use."""
     return plan_shards(
-        usable, config.kind, config.trajectories, config.trajectories_per_shard, config.seed
+        entries, config.kind, config.trajectories, config.trajectories_per_shard, config.seed
     )
+
+
+def print_notes(
+    config: SynthesizeConfig, entries: Sequence[ObjectEntry], backgrounds: Backgrounds
+) -> None:
+    """Tell what the folders are too small for."""
+    notes = shortage(config, entries)
+    if backgrounds.shared:
+        notes.append("The photos are too few to divide: datasets and distractors share them.")
+    for note in notes:
+        print(f"note: {note}")
 
 
 def make_missing_shards(
@@ -190,9 +212,10 @@ def dry_run(config: SynthesizeConfig) -> None:
     """Print what would be made, and what it would cost; writes nothing."""
     check_options(config)
     manifest = existing_manifest(config)
-    entries = candidate_objects(config)
-    plan = make_plan(config, entries, manifest)
-    cost = measure(entries, config.simulator, config.image_format, open_backgrounds(config))
+    entries = choose_objects(config, object_pool(config), _unusable(manifest))
+    plan = plan_of(config, entries)
+    backgrounds = open_backgrounds(config)
+    cost = measure(entries, config.simulator, config.image_format, backgrounds)
     cluster.connect(config.num_cpus)
     shards, trajectories = plan.count_missing(manifest.shards if manifest else {})
     # An object is opened once by each shard that shows it, and once to be checked.
@@ -209,20 +232,21 @@ def dry_run(config: SynthesizeConfig) -> None:
     if shards < plan.num_shards:
         lines.append(f"finished: {plan.num_shards - shards:,} of {plan.num_shards:,} shards")
     lines += [
-        f"time: {seconds / 3600:,.2f} core-hours, {duration(seconds / cores)} on {cores:g} cores",
+        f"time: {seconds / 3600:,.2f} ± {trajectories * cost.error / 3600:,.2f} core-hours, "
+        f"{duration(seconds / cores)} on {cores:g} cores",
         f"disk: {trajectories * cost.bytes / 1e9:,.2f} GB",
-        f"measured: {cost.seconds:.2f} s and {cost.bytes / 1e3:,.0f} kB per trajectory "
+        f"measured: {cost.seconds:.2f} s (standard deviation {cost.deviation:.2f} s) and "
+        f"{cost.bytes / 1e3:,.0f} kB per trajectory "
         f"({cost.kept} of {cost.measured} passed the filter)",
     ]
     print("\n  ".join(lines))
-    for note in shortage(config, entries):
-        print(f"note: {note}")
+    print_notes(config, entries, backgrounds)
 
 
 def preview(config: SynthesizeConfig, number: int) -> None:
     """Draw `number` trajectories on a contact sheet; makes no dataset."""
     check_options(config)
-    entries = candidate_objects(config)
+    entries = choose_objects(config, object_pool(config))
     backgrounds = open_backgrounds(config)
     renderer_for(config.simulator)
     storage.prepare_output(config.folder)
@@ -234,6 +258,8 @@ def preview(config: SynthesizeConfig, number: int) -> None:
             counter.advance()
     if not rows:
         raise InputError(f"Not one trajectory of the {len(entries)} objects can be simulated.")
+    if len(rows) < number:
+        print(f"note: {len(rows)} trajectories instead of {number}: there are no more to show.")
     buffer = io.BytesIO()
     contact_sheet(sorted(rows, key=lambda r: (r.object_id, r.trajectory))).save(buffer, "PNG")
     path = storage.join(config.folder, "preview.png")
@@ -252,6 +278,7 @@ def command(config: SynthesizeConfig) -> None:
     if len(given) > 1:
         raise InputError(f"Choose one of {' and '.join(given)}.")
     if config.verify is not None:
+        check_options(config)
         sys.exit(0 if verify(config.verify, config.num_cpus) else 1)
     elif config.preview is not None:
         preview(config, config.preview)

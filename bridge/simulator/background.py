@@ -38,10 +38,15 @@ class Backgrounds(Protocol):
     Attributes:
         names: the photos that may be drawn; none where backgrounds are generated.
         rejected: why, by name, for the photos that could not be read.
+        shared: datasets and distractors draw from the same photos.
     """
 
     names: Sequence[str]
     rejected: dict[str, str]
+    shared: bool
+
+    def sizes(self) -> list[int]:
+        """Bytes of each photo."""
 
     def sample(self, rng: np.random.Generator, image_size: tuple[int, int]) -> Background:
         """Draw a background of (H, W) pixels."""
@@ -50,9 +55,9 @@ class Backgrounds(Protocol):
 class PhotoBackgrounds:
     """Random crops of the photos in a folder.
 
-    Photos are divided by their names between datasets and distractors, so that a background
+    Photos are divided by their file names between datasets and distractors, so that a background
     never gives away which distractor is related to a query. A folder too small for that is
-    shared.
+    `shared`.
 
     Args:
         folder: searched with all its sub-folders.
@@ -82,7 +87,13 @@ class PhotoBackgrounds:
         )
         if not names:
             raise InputError(f"The background folder {self._root} holds no photo.")
-        self.names: Sequence[str] = [name for name in names if _subset(name) == subset] or names
+        own = [name for name in names if _subset(name) == subset]
+        self.shared = not own
+        self.names: Sequence[str] = own or names
+
+    def sizes(self) -> list[int]:
+        """Bytes of each photo."""
+        return [(self._root / name).stat().st_size for name in self.names]
 
     def sample(self, rng: np.random.Generator, image_size: tuple[int, int]) -> Background:
         """Draw a photo and crop it to (H, W) pixels; unreadable ones are skipped.
@@ -111,7 +122,8 @@ def _needed(image_size: tuple[int, int], crop: CropRule) -> tuple[int, int]:
 
 
 def _subset(name: str) -> str:
-    odd = hashlib.sha256(name.encode()).digest()[0] % 2
+    # Not by the folders: which of them count depends on where a command begins to search.
+    odd = hashlib.sha256(name.rsplit("/", 1)[-1].encode()).digest()[0] % 2
     return "distractors" if odd else "dataset"
 
 
@@ -154,6 +166,11 @@ class ProceduralBackgrounds:
     def __init__(self) -> None:
         self.names: Sequence[str] = ()
         self.rejected: dict[str, str] = {}
+        self.shared = False
+
+    def sizes(self) -> list[int]:
+        """Nothing: generated pictures have no files."""
+        return []
 
     def sample(self, rng: np.random.Generator, image_size: tuple[int, int]) -> Background:
         """Draw a picture of (H, W) pixels; its id is the number that it was made from."""

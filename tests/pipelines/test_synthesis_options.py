@@ -9,12 +9,14 @@ import pytest
 from bridge.dataset.manifest import Manifest, ShardResult
 from bridge.dataset.shards import ShardRecord
 from bridge.errors import InputError
+from bridge.simulator import ObjectEntry
 from bridge.simulator.realism import Realism
 from pipelines.synthesis_options import (
     SynthesizeConfig,
-    candidate_objects,
     check_options,
+    choose_objects,
     from_identity,
+    object_pool,
     parse,
     shortage,
 )
@@ -34,6 +36,10 @@ def write_dataset(folder: Path, objects: tuple[str, ...]) -> str:
     result = ShardResult(record, objects, 1, {"1": 11})
     Manifest("dataset", {}).with_shards([result]).finished().save(str(folder))
     return str(folder)
+
+
+def candidates(config: SynthesizeConfig) -> list[ObjectEntry]:
+    return choose_objects(config, object_pool(config))
 
 
 def test_the_preset_and_the_kind_decide_the_defaults() -> None:
@@ -107,36 +113,36 @@ def test_options_out_of_range(options: dict, message: str) -> None:
 def test_distractors_have_the_categories_of_the_dataset_and_other_objects(tmp_path: Path) -> None:
     meshes = scanned(tmp_path / "meshes", a=9, b=8, c=2, d=7)
     dataset = SynthesizeConfig(meshes=meshes, categories=3, objects_per_category=4)
-    used = candidate_objects(dataset)
+    used = candidates(dataset)
     assert {e.category for e in used} == {"a", "b", "d"} and len(used) == 12
     exclude = write_dataset(tmp_path / "data", tuple(e.object_id for e in used))
     distractors = replace(dataset, kind="distractors", exclude=exclude, objects_per_category=5)
-    others = candidate_objects(distractors)
+    others = candidates(distractors)
     assert {e.category for e in others} == {"a", "b", "d"}
     # Category d has 3 of its 7 left, b has 4 of 8.
     assert len(others) == 5 + 4 + 3
     assert not {e.object_id for e in used} & {e.object_id for e in others}
     write_dataset(tmp_path / "all", tuple(e.object_id for e in (*used, *others)))
     with pytest.raises(InputError, match="uses every object"):
-        candidate_objects(replace(distractors, exclude=str(tmp_path / "all")))
+        candidates(replace(distractors, exclude=str(tmp_path / "all")))
 
 
 def test_small_collections_are_told(tmp_path: Path) -> None:
     meshes = scanned(tmp_path / "meshes", a=80, b=60)
     dataset = replace(parse(["--preset", "paper"], None), meshes=meshes)
     with pytest.raises(InputError, match="2 categories"):
-        candidate_objects(dataset)
+        candidates(dataset)
     distractors = replace(
         parse(["--preset", "paper", "--kind", "distractors"], None), meshes=meshes, categories=2
     )
-    assert shortage(distractors, candidate_objects(distractors)) == [
+    assert shortage(distractors, candidates(distractors)) == [
         "In 1 of 2 categories a dataset and these distractors need 70 objects and may share some: "
         "name the dataset with --exclude."
     ]
     every = SynthesizeConfig(meshes=meshes, kind="distractors")
-    assert "every object" in shortage(every, candidate_objects(every))[0]
+    assert "every object" in shortage(every, candidates(every))[0]
     many = replace(dataset, categories=2, objects_per_category=70)
-    assert shortage(many, candidate_objects(many)) == [
+    assert shortage(many, candidates(many)) == [
         "1 of 2 categories have fewer than 70 objects left."
     ]
-    assert shortage(SynthesizeConfig(), candidate_objects(SynthesizeConfig())) == []
+    assert shortage(SynthesizeConfig(), candidates(SynthesizeConfig())) == []

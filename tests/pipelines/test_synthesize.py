@@ -229,15 +229,35 @@ def test_a_changed_mesh_folder_does_not_continue_an_old_dataset(
         synthesize.run(replace(config, out=str(copy)))
 
 
+def test_others_take_the_place_of_meshes_that_cannot_be_used(meshes: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "meshes"
+    shutil.copytree(meshes, folder)
+    for number in range(4):
+        (folder / "box" / f"torn{number}.glb").write_bytes(b"nothing")
+    config = SynthesizeConfig(
+        out=str(tmp_path / "out"),
+        meshes=str(folder),
+        objects_per_category=7,
+        trajectories=1,
+        image_size=SIZE,
+        max_rejected=1.0,
+    )
+    manifest = synthesize.run(config)
+    counts = Counter(name.split("/")[0] for name in manifest.objects)
+    assert counts == {"box": 7, "brick": 7}
+    assert {r.reason for r in manifest.rejections} <= {"unreadable"}
+    assert synthesize.run(config).content_hash == manifest.content_hash
+
+
 def test_meshes_that_vanish_on_the_way_end_the_run_only_when_too_many(
     meshes: Path, config: SynthesizeConfig, tmp_path: Path
 ) -> None:
     folder = tmp_path / "meshes"
     shutil.copytree(meshes, folder)
     small = replace(config, meshes=str(folder), out=str(tmp_path / "out"), trajectories=1)
-    entries = synthesize.candidate_objects(small)
+    entries = synthesize.choose_objects(small, synthesize.object_pool(small))
     backgrounds = synthesize.open_backgrounds(small)
-    plan = synthesize.make_plan(small, entries, None)
+    plan = synthesize.plan_of(small, entries)
     for number in range(5):
         (folder / "box" / f"{number:03d}.glb").unlink()
     empty = Manifest("dataset", {})

@@ -178,6 +178,23 @@ def test_procedural_backgrounds_look_like_something() -> None:
     assert min(np.abs(a - b).mean() for a, b in zip(pictures, pictures[1:], strict=False)) > 15
 
 
+def test_kinds_are_told_apart_wherever_the_search_begins(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    for number in range(8):
+        Image.new("RGB", (8, 6)).save(tmp_path / "photos" / f"{number}.png")
+    outer = PhotoBackgrounds(tmp_path, "dataset")
+    inner = PhotoBackgrounds(tmp_path / "photos", "distractors")
+    assert not {Path(name).name for name in outer.names} & set(inner.names)
+    assert len(outer.names) + len(inner.names) == 8
+    assert not outer.shared and len(outer.sizes()) == len(outer.names)
+
+
+def test_one_photo_is_shared_and_that_is_told(tmp_path: Path) -> None:
+    Image.new("RGB", (8, 6)).save(tmp_path / "one.png")
+    sources = [PhotoBackgrounds(tmp_path, kind) for kind in ("dataset", "distractors")]
+    assert sorted(source.shared for source in sources) == [False, True]
+
+
 def test_real_photos(shared_assets: Path) -> None:
     source = PhotoBackgrounds(shared_assets / "backgrounds", "distractors")
     assert len(set(draw(source, 10))) > 5
