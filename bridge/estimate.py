@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +17,10 @@ from bridge.shard_plan import spread
 from bridge.simulator import Backgrounds, Mesh, MeshError, ObjectEntry, SimulatorConfig, simulate
 from bridge.synthesis import make_rows, renderer_for
 
-MEASURED_TRAJECTORIES = 4
+LEAST_MEASURED = 16
+MOST_MEASURED = 256
+LEAST_SECONDS = 10.0
+MOST_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -27,6 +32,7 @@ class Cost:
         kept: how many of them passed the filter.
         open_seconds: to open an object.
         seconds: to simulate and encode a trajectory on one core, lost ones included.
+        deviation: standard deviation of that between trajectories; 0 where there is but one.
         bytes: of a trajectory in a shard, lost ones included.
     """
 
@@ -34,7 +40,19 @@ class Cost:
     kept: int
     open_seconds: float
     seconds: float
+    deviation: float
     bytes: float
+
+    @property
+    def error(self) -> float:
+        """Standard error of the mean of `seconds`."""
+        return self.deviation / math.sqrt(self.measured)
+
+
+def is_enough(measured: int, seconds: float) -> bool:
+    """Whether so many trajectories, which took so long, are enough for an estimate."""
+    at_least = measured >= LEAST_MEASURED and seconds >= LEAST_SECONDS
+    return at_least or measured >= MOST_MEASURED or seconds >= MOST_SECONDS
 
 
 def measure(
@@ -43,7 +61,9 @@ def measure(
     image_format: ImageFormat,
     backgrounds: Backgrounds,
 ) -> Cost:
-    """Simulate a trajectory of a few objects in this process; objects that do not open are passed.
+    """Simulate a trajectory of several objects in this process until that `is_enough`.
+
+    Objects that do not open are passed over.
 
     Raises:
         InputError: not one object can be opened.
@@ -51,6 +71,7 @@ def measure(
     opened: list[float] = []
     simulated: list[float] = []
     kept: list[list[dict[str, Any]]] = []
+    began = time.perf_counter()
 
     def make(entry: ObjectEntry, mesh: Mesh) -> list[dict[str, Any]]:
         renderer = renderer_for(simulator)
@@ -67,11 +88,12 @@ def measure(
         if not simulated:
             # What is compiled or uploaded only once must not count.
             make(entry, mesh)
+            began = time.perf_counter()
         started = time.perf_counter()
         rows = make(entry, mesh)
         simulated.append(time.perf_counter() - started)
         kept += [rows] if rows else []
-        if len(simulated) == MEASURED_TRAJECTORIES:
+        if is_enough(len(simulated), time.perf_counter() - began):
             break
     if not simulated:
         raise InputError(f"Not one of the {len(entries)} objects can be opened.")
@@ -79,7 +101,8 @@ def measure(
     return Cost(
         measured=count,
         kept=len(kept),
-        open_seconds=sum(opened) / count,
-        seconds=sum(simulated) / count,
+        open_seconds=statistics.mean(opened),
+        seconds=statistics.mean(simulated),
+        deviation=statistics.stdev(simulated) if count > 1 else 0.0,
         bytes=len(encode_parquet(to_table([row for rows in kept for row in rows]))) / count,
     )

@@ -31,6 +31,7 @@ from bridge.simulator import (
     simulate,
 )
 from bridge.simulator.exposure import NUM_WINDOWS
+from bridge.simulator.renderers.cycles import BlenderDied
 
 LOST_TRAJECTORY = "trajectory"
 """Reason of every rejection that stands for one trajectory of a usable object."""
@@ -87,8 +88,8 @@ def make_shard(
 ) -> ShardResult:
     """Simulate the trajectories of a shard and write it (atomically) into the dataset.
 
-    Trajectories that pass no filter, those of an object that cannot be opened any more, and
-    photos that cannot be read are left out and reported.
+    Trajectories that pass no filter or at which Blender dies twice, those of an object that cannot
+    be opened any more, and photos that cannot be read are left out and reported.
     """
     renderer = renderer_for(simulator)
     # A table per object, because rows take several times the memory of their table.
@@ -102,7 +103,11 @@ def make_shard(
             continue
         rows: list[dict[str, Any]] = []
         for number in numbers:
-            samples = simulate(mesh, entry.object_id, number, simulator, renderer, backgrounds)
+            try:
+                samples = simulate(mesh, entry.object_id, number, simulator, renderer, backgrounds)
+            except BlenderDied as error:
+                rejections.append(_lost(entry, number, str(error).partition("\n")[0]))
+                continue
             if not samples:
                 rejections.append(_lost(entry, number, "no try passed the filter"))
             rows += make_rows(entry, number, samples, image_format)

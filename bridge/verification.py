@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,10 +23,11 @@ from bridge import storage
 from bridge.blur import blur_level
 from bridge.dataset.manifest import Manifest, ShardResult
 from bridge.dataset.schema import SHARD_SCHEMA, image_id
-from bridge.dataset.shards import open_shard
+from bridge.dataset.shards import open_shard, read_images, shard_path
 from bridge.dataset.splits import rng_for
-from bridge.images import UnreadableImage, decode
+from bridge.images import ImageFormat, UnreadableImage, decode, encode
 from bridge.simulator import (
+    Backgrounds,
     MeshError,
     ObjectEntry,
     ProceduralBackgrounds,
@@ -41,6 +43,13 @@ SEVERITY_TOLERANCE = 0.002
 """What another graphics driver or processor may change in a blur severity."""
 BOX_TOLERANCE = 1.5
 """The same for a box, in pixels."""
+PIXEL_TOLERANCE = 0.5
+"""The same for the pixels of an image: mean difference in display values 0..255.
+
+Sub-frames a tenth closer to each other change it by 0.3; neighbouring exposures differ by 0.8 to 5.
+"""
+
+_SHARD_NAME = re.compile(r"data/(.+)-(\d{5,})-of-(\d{5,})\.parquet")
 
 
 @dataclass(frozen=True)
@@ -157,7 +166,7 @@ def _row_problems(row: Mapping[str, Any], split: str) -> Iterable[str]:
         yield f"a blur severity lies outside 0..1: {severity} of {name}"
     elif severity is not None and blur_level(severity) != level:
         yield f"a blur level is not that of its blur severity: {level}, {severity} of {name}"
-    if row["bbox"] is not None and not _inside(row["bbox"]):
+    if row["bbox"] is not None and (None in row["bbox"] or not _inside(row["bbox"])):
         yield f"a box leaves its image: {row['bbox']} of {name}"
 
 
@@ -192,7 +201,7 @@ def _first_of_each(problems: Iterable[str]) -> list[str]:
 
 
 def verify_manifest(manifest: Manifest, stated_counts: Mapping[str, Any]) -> list[str]:
-    """Check what concerns the whole dataset: complete, counts, no object in two splits.
+    """Check what concerns the whole dataset: complete, counts, no object in two splits, options.
 
     Args:
         manifest: as it was read.
@@ -201,6 +210,10 @@ def verify_manifest(manifest: Manifest, stated_counts: Mapping[str, Any]) -> lis
     problems = [] if manifest.complete else ["the dataset is not complete"]
     if manifest.counts() != stated_counts:
         problems.append("the counts are not the sums over the shards")
+    if not isinstance(manifest.config, Mapping):
+        problems.append("the config is not a table of options")
+    if manifest.complete:
+        problems += _missing_shards(manifest.shards)
     splits: dict[str, set[str]] = defaultdict(set)
     for result in manifest.shards.values():
         for name in result.objects:
@@ -209,6 +222,20 @@ def verify_manifest(manifest: Manifest, stated_counts: Mapping[str, Any]) -> lis
     if shared:
         problems.append(f"{len(shared)} objects are in several splits, e.g. {shared[0]}")
     return problems
+
+
+def _missing_shards(paths: Iterable[str]) -> list[str]:
+    """Shards that the names of the others count and that are not among them."""
+    numbers: dict[tuple[str, int], set[int]] = defaultdict(set)
+    for path in paths:
+        if name := _SHARD_NAME.fullmatch(path):
+            numbers[name[1], int(name[3])].add(int(name[2]))
+    return [
+        f"{total - len(found)} of {total} {split} shards are missing, e.g. "
+        f"{shard_path(split, next(i for i in range(total) if i not in found), total)}"
+        for (split, total), found in sorted(numbers.items())
+        if len(found) < total
+    ]
 
 
 def doubles_between(reports: Sequence[ShardReport]) -> dict[str, int]:
@@ -227,58 +254,103 @@ class RenderingReport:
     Attributes:
         path: the shard's.
         rendered: False where the object cannot be opened any more.
+        compared: the pixels were compared too, not the labels alone.
         problems: what is wrong, a sentence each.
     """
 
     path: str
     rendered: bool
+    compared: bool = False
     problems: tuple[str, ...] = ()
 
 
 def verify_rendering(
-    sample: tuple[ObjectEntry, str], dataset: str, simulator: SimulatorConfig
+    sample: tuple[ObjectEntry, str],
+    dataset: str,
+    simulator: SimulatorConfig,
+    image_format: ImageFormat,
+    backgrounds: Backgrounds | None,
 ) -> RenderingReport:
-    """Render a trajectory of a shard again and compare its labels.
+    """Render a random trajectory of a shard again and compare its labels and its pixels.
 
     Args:
         sample: an object, and the path of a shard that holds a trajectory of it.
         dataset: folder of the shard.
         simulator: what the dataset was made with.
+        image_format: of the images in the shard.
+        backgrounds: what the dataset was made with; None where the photos are gone, so that only
+            labels are compared. The same holds for images whose photo is another one now.
     """
     entry, path = sample
     try:
         mesh = entry.load()
     except MeshError:
         return RenderingReport(path, rendered=False)
-    columns = ["object_id", "trajectory", "window", "blur_severity", "bbox"]
-    with open_shard(dataset, path) as shard:
-        rows = shard.read(columns=columns).to_pylist()
-    rows = [row for row in rows if row["object_id"] == entry.object_id]
-    number = rows[0]["trajectory"]
-    renderer, backgrounds = renderer_for(simulator), ProceduralBackgrounds()
+    number, rows = _random_trajectory(dataset, path, entry.object_id)
+    renderer, source = renderer_for(simulator), backgrounds or ProceduralBackgrounds()
     again = {
         image.window: image
-        for image in simulate(mesh, entry.object_id, number, simulator, renderer, backgrounds)
+        for image in simulate(mesh, entry.object_id, number, simulator, renderer, source)
     }
-    problems = _first_of_each(
-        problem
-        for row in rows
-        if row["trajectory"] == number
-        for problem in _differences(row, again.get(row["window"]), simulator.image_size)
-    )
-    return RenderingReport(path, True, tuple(problems))
+    problems: list[str] = []
+    compared = backgrounds is not None
+    for row in rows:
+        new = again.get(row["window"])
+        if new is None:
+            problems.append(f"an image does not come out: {row['image_id']}")
+            continue
+        problems += _label_differences(row, new, simulator.image_size)
+        if new.background_id == row["background_id"]:
+            problems += _pixel_differences(row, decode(encode(new.image, image_format)))
+        elif backgrounds is None or backgrounds.names:
+            compared = False
+        else:
+            problems.append(f"a background comes out otherwise: that of {row['image_id']}")
+    return RenderingReport(path, True, compared, tuple(_first_of_each(problems)))
 
 
-def _differences(
-    row: Mapping[str, Any], again: Sample | None, image_size: tuple[int, int]
+def _random_trajectory(dataset: str, path: str, object_id: str) -> tuple[int, list[dict[str, Any]]]:
+    """Number and rows of a trajectory of an object in a shard, with their encoded images."""
+    columns = ["image_id", "object_id", "trajectory", "window"]
+    columns += ["blur_severity", "bbox", "background_id"]
+    with open_shard(dataset, path) as shard:
+        rows = shard.read(columns=columns).to_pylist()
+    numbers = sorted({row["trajectory"] for row in rows if row["object_id"] == object_id})
+    number = int(rng_for(0, path, object_id).choice(numbers))
+    chosen = [
+        i
+        for i, row in enumerate(rows)
+        if (row["object_id"], row["trajectory"]) == (object_id, number)
+    ]
+    images = read_images(dataset, path, np.array(chosen))
+    return number, [rows[i] | {"image": image} for i, image in zip(chosen, images, strict=True)]
+
+
+def _label_differences(
+    row: Mapping[str, Any], again: Sample, image_size: tuple[int, int]
 ) -> Iterable[str]:
-    name = image_id(row["object_id"], row["trajectory"], row["window"])
-    if again is None:
-        yield f"an image does not come out: {name}"
-        return
-    old, new = row["blur_severity"], again.blur_severity
-    if abs(new - old) > SEVERITY_TOLERANCE:
+    name, old, new = row["image_id"], row["blur_severity"], again.blur_severity
+    if old is None:
+        yield f"a blur severity is missing: that of {name}"
+    elif abs(new - old) > SEVERITY_TOLERANCE:
         yield f"a blur severity comes out otherwise: {new:.4f}, not {old:.4f}, of {name}"
-    tolerance = BOX_TOLERANCE / min(image_size)
-    if again.bbox is None or not np.allclose(again.bbox, row["bbox"], rtol=0, atol=tolerance):
-        yield f"a box comes out otherwise: {again.bbox}, not {row['bbox']}, of {name}"
+    box, tolerance = row["bbox"], BOX_TOLERANCE / min(image_size)
+    if box is None:
+        yield f"a box is missing: that of {name}"
+    elif again.bbox is None or not np.allclose(again.bbox, box, rtol=0, atol=tolerance):
+        yield f"a box comes out otherwise: {again.bbox}, not {box}, of {name}"
+
+
+def _pixel_differences(row: Mapping[str, Any], again: np.ndarray) -> Iterable[str]:
+    name = row["image_id"]
+    try:
+        image = decode(row["image"])
+    except UnreadableImage as error:
+        yield f"an image does not decode: {name}: {error}"
+        return
+    if image.shape != again.shape:
+        yield f"an image has another size: {name}: {image.shape[0]}x{image.shape[1]}"
+        return
+    difference = float(np.abs(image.astype(np.int16) - again).mean())
+    if difference > PIXEL_TOLERANCE:
+        yield f"pixels come out otherwise: by {difference:.1f} of 255 on average in {name}"

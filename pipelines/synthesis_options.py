@@ -164,7 +164,7 @@ def from_identity(options: Mapping[str, Any]) -> SynthesizeConfig | None:
 def check_options(config: SynthesizeConfig) -> None:
     """Raise InputError for an option out of its range."""
     if config.preset == "paper" and config.meshes is None and config.verify is None:
-        raise InputError("--preset paper needs --meshes: it is about a collection of meshes.")
+        raise InputError("--preset paper needs --meshes: the built-in objects are too few for it.")
     at_least = {
         "trajectories": 1,
         "trajectories_per_shard": 1,
@@ -185,10 +185,10 @@ def check_options(config: SynthesizeConfig) -> None:
         ("max-rejected", config.max_rejected, (0, 1)),
         ("sensor-noise", config.realism.sensor_noise, (0, MAX_SENSOR_NOISE)),
     ]
-    for name, number, (least, most) in ranges:
+    for name, number, (lowest, highest) in ranges:
         # Not a number is in no range.
-        if not least <= number <= most:
-            raise InputError(f"--{name} must be in {least:g}..{most:g}, not {number}.")
+        if not lowest <= number <= highest:
+            raise InputError(f"--{name} must be in {lowest:g}..{highest:g}, not {number}.")
 
 
 def all_objects(config: SynthesizeConfig) -> list[ObjectEntry]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from bridge import storage
 from bridge.dataset.manifest import MANIFEST, Manifest, load_manifest
 from bridge.dataset.splits import rng_for
 from bridge.errors import InputError
 from bridge.progress import progress
+from bridge.simulator import Backgrounds
 from bridge.synthesis import renderer_for
 from bridge.verification import (
     ShardReport,
@@ -18,7 +20,12 @@ from bridge.verification import (
     verify_shard,
 )
 from pipelines import cluster
-from pipelines.synthesis_options import all_objects, from_identity
+from pipelines.synthesis_options import (
+    SynthesizeConfig,
+    all_objects,
+    from_identity,
+    open_backgrounds,
+)
 
 TRAJECTORIES_RENDERED_AGAIN = 16
 
@@ -54,8 +61,7 @@ def verify(dataset: str, num_cpus: int | None) -> bool:
 
 def check_shards(folder: str, manifest: Manifest) -> list[ShardReport]:
     """Look into every shard, in parallel; reports in the order of their paths."""
-    size = manifest.config.get("image_size")
-    image_size = (int(size[0]), int(size[1])) if size else None
+    image_size = _image_size(manifest.config)
     reports = []
     with progress("verify", len(manifest.shards), "shards") as counter:
         results = manifest.shards.values()
@@ -63,6 +69,15 @@ def check_shards(folder: str, manifest: Manifest) -> list[ShardReport]:
             reports.append(report)
             counter.advance()
     return sorted(reports, key=lambda report: report.path)
+
+
+def _image_size(options: Mapping[str, Any]) -> tuple[int, int] | None:
+    """(H, W), where a manifest records it."""
+    # A damaged manifest may hold anything.
+    match options:
+        case {"image_size": [int(height), int(width)]}:
+            return height, width
+    return None
 
 
 def render_again(folder: str, manifest: Manifest, paths: Sequence[str]) -> tuple[str, list[str]]:
@@ -75,19 +90,35 @@ def render_again(folder: str, manifest: Manifest, paths: Sequence[str]) -> tuple
         renderer_for(config.simulator)
     except InputError as error:
         return f"skipped. {error}", []
+    backgrounds = _backgrounds(config)
+    shared = (folder, config.simulator, config.image_format, backgrounds)
     chosen = _choose(config.seed, manifest, paths)
     samples = [(entries[name], path) for name, path in chosen if name in entries]
     with progress("simulate again", len(samples), "trajectories") as counter:
         reports = []
         for report in cluster.run_tasks(
-            verify_rendering, samples, folder, config.simulator, on_gpu=config.renderer == "gl"
+            verify_rendering, samples, *shared, on_gpu=config.renderer == "gl"
         ):
             reports.append(report)
             counter.advance()
     done = sum(report.rendered for report in reports)
-    skipped = f", {len(chosen) - done} skipped as their meshes are gone or do not open"
+    labels_only = done - sum(report.compared for report in reports)
+    words = f"{done} trajectories"
+    if labels_only:
+        change = "are gone" if backgrounds is None else "have changed"
+        words += f", {labels_only} of them without comparing pixels as photos {change}"
+    if done < len(chosen):
+        words += f", {len(chosen) - done} skipped as their meshes are gone or do not open"
     problems = [f"{r.path}: {problem}" for r in reports for problem in r.problems]
-    return f"{done} trajectories{skipped if done < len(chosen) else ''}", sorted(problems)
+    return words, sorted(problems)
+
+
+def _backgrounds(config: SynthesizeConfig) -> Backgrounds | None:
+    """What the dataset was made with, or None where the photos are gone."""
+    try:
+        return open_backgrounds(config)
+    except InputError:
+        return None
 
 
 def _choose(seed: int, manifest: Manifest, paths: Sequence[str]) -> list[tuple[str, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -117,3 +118,41 @@ def textured_box(rng: np.random.Generator) -> trimesh.Trimesh:
         uv=np.tile(corners + 0.5, (6, 1)), image=Image.fromarray(texture)
     )
     return trimesh.Trimesh(vertices * rng.uniform(0.7, 1.0, 3), faces, visual=visual, process=False)
+
+
+def dying_blender(folder: Path, deaths: int) -> Path:
+    """An interpreter for the cycles renderer that ends at its first `deaths` requests in all.
+
+    Those that follow it answers with images of nothing.
+    """
+    script, count = folder / "blender", folder / "deaths"
+    count.write_text("0")
+    script.write_text(
+        f"""#!{sys.executable}
+import io, os, sys
+from multiprocessing.connection import Connection
+from pathlib import Path
+import numpy as np
+
+connection, count = Connection(int(sys.argv[3])), Path({str(count)!r})
+
+def send(**arrays):
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    connection.send_bytes(buffer.getvalue())
+
+send(version=np.array("none"))
+while True:
+    try:
+        request = np.load(io.BytesIO(connection.recv_bytes()))
+    except EOFError:
+        break
+    dead = int(count.read_text())
+    if dead < {deaths}:
+        count.write_text(str(dead + 1))
+        os._exit(9)
+    send(images=np.zeros((len(request["windows"]), *request["size"], 4), np.float32))
+"""
+    )
+    script.chmod(0o755)
+    return script

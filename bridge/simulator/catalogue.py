@@ -6,6 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from bridge.errors import InputError
@@ -49,28 +50,46 @@ def scan_meshes(folder: str | Path) -> list[ObjectEntry]:
     """The objects of a mesh collection, sorted by id.
 
     An object is a mesh file `<category>/<object>.glb` (or .gltf, .obj), or a folder
-    `<category>/<object>` with one mesh in it; of meshes at different depths the least deep counts.
-    A folder with `models/model_normalized.obj` is a model of ShapeNetCore.v2, which counts only if
-    it has an `images` folder, that is, textures. Where there is no level of categories (a folder of
-    mesh files, or Google Scanned Objects' `<object>/meshes/model.obj`), the folder itself is the
-    one category. Names that begin with "." or "__" are passed over.
+    `<category>/<object>` with a mesh in it. A folder with `models/model_normalized.obj` is a model
+    of ShapeNetCore.v2, which counts only if it has an `images` folder, that is, textures. Objects
+    without a level of categories (mesh files in the folder itself, or Google Scanned Objects'
+    `<object>/meshes/model.obj`) are of one category with the folder's own name.
+
+    Of several meshes of one object the least deep counts, a file before a folder of its name; at
+    one depth the first by name; of one name .glb before .gltf before .obj. Names that begin with
+    "." or "__" or cannot be printed are passed over.
 
     Raises:
-        InputError: the folder is missing, holds no mesh, or an id would be ambiguous or unusable.
+        InputError: the folder is missing or holds no mesh, its own name cannot be printed but is
+            needed, two objects of different places have one id, or most objects would be folders
+            of several meshes, which is how a collection looks from one level too high.
     """
     root = Path(folder)
     if not root.is_dir():
         raise InputError(f"The mesh folder {root} does not exist.")
-    subfolders, _ = _listing(str(root))
-    categories = [path for path in subfolders if not _is_object(path)]
-    entries = [entry for path in categories for entry in _category(path)]
-    entries = entries or _category(str(root))
+    subfolders, meshes = _listing(str(root))
+    objects = [path for path in subfolders if _is_object(path)]
+    crowded: list[str] = []
+    entries = _category(str(root), objects, meshes, crowded)
+    for path in set(subfolders) - set(objects):
+        entries += _category(path, *_listing(path), crowded)
     if not entries:
         raise InputError(
             f"The mesh folder {root} holds no <category>/<object>.glb, .gltf or .obj file, "
             "no <category>/<object> folder with one, and no ShapeNet model with textures."
         )
-    return sorted(entries, key=lambda entry: entry.object_id)
+    if len(crowded) > max(1, len(entries) // 2):
+        raise InputError(
+            f"Most objects of {root} would be folders of several meshes, such as {crowded[0]}: "
+            "name the folder one level down."
+        )
+    entries.sort(key=lambda entry: (entry.object_id, entry.path))
+    for one, other in pairwise(entries):
+        if one.object_id == other.object_id:
+            raise InputError(
+                f"Both {one.path} and {other.path} would be the object {one.object_id}."
+            )
+    return entries
 
 
 def select_categories(entries: Sequence[ObjectEntry], number: int) -> list[ObjectEntry]:
@@ -95,20 +114,24 @@ def procedural_objects(per_category: int, seed: int, first: int = 0) -> list[Obj
     ]
 
 
-def _category(folder: str) -> list[ObjectEntry]:
-    """The objects of one category, which has the folder's name."""
+def _category(
+    folder: str, subfolders: Sequence[str], meshes: Sequence[str], crowded: list[str]
+) -> list[ObjectEntry]:
+    """The objects in subfolders and mesh files of a category, which has the folder's name.
+
+    Subfolders with several meshes to choose from are added to `crowded`.
+    """
     category = Path(folder).resolve().name
-    subfolders, meshes = _listing(folder)
     found = [(Path(mesh).stem, mesh) for mesh in meshes]
-    found += [(Path(path).name, mesh) for path in subfolders if (mesh := _mesh_of(path))]
+    for path in subfolders:
+        choice = _meshes_of(path)
+        found += [(Path(path).name, mesh) for mesh in choice[:1]]
+        crowded += [path] if len({Path(mesh).stem for mesh in choice}) > 1 else []
+    if found and not category.isprintable():
+        raise InputError(f"The name {category!r} cannot be part of an id; rename {folder!r}.")
     paths: dict[str, str] = {}
     for name, path in found:
-        object_id = f"{category}/{name}"
-        if not object_id.isprintable():
-            raise InputError(f"The name {object_id!r} cannot be an id; rename {path!r}.")
-        if name in paths:
-            raise InputError(f"Both {paths[name]} and {path} would be the object {object_id}.")
-        paths[name] = path
+        paths.setdefault(name, path)
     return [ObjectEntry(f"{category}/{name}", category, path) for name, path in paths.items()]
 
 
@@ -118,36 +141,35 @@ def _is_object(folder: str) -> bool:
     return any(os.path.isdir(part) and _listing(part)[1] for part in parts)
 
 
-def _mesh_of(folder: str) -> str | None:
-    """The mesh file of an object's folder, if it has one."""
+def _meshes_of(folder: str) -> list[str]:
+    """The mesh files that an object's folder may stand for, the preferred one first."""
     shapenet = os.path.join(folder, "models", "model_normalized.obj")
     if os.path.isfile(shapenet):
-        return shapenet if os.path.isdir(os.path.join(folder, "images")) else None
+        return [shapenet] if os.path.isdir(os.path.join(folder, "images")) else []
     level = [folder]
     for _ in range(MAX_DEPTH):
         listings = [_listing(path) for path in level]
         meshes = [mesh for _, found in listings for mesh in found]
-        if len(meshes) > 1:
-            raise InputError(
-                f"The object folder {folder} holds several meshes, among them {meshes[0]} and "
-                f"{meshes[1]}; a mesh folder is <category>/<object>.glb or one mesh for each "
-                "<category>/<object>."
-            )
         if meshes:
-            return meshes[0]
+            return meshes
         level = [path for subfolders, _ in listings for path in subfolders]
-    return None
+    return []
 
 
 def _listing(folder: str) -> tuple[list[str], list[str]]:
-    """Paths of the subfolders and of the mesh files in a folder, in order."""
+    """Paths of the subfolders and of the mesh files in a folder, in order of preference."""
     subfolders, meshes = [], []
     with os.scandir(folder) as items:
         for item in sorted(items, key=lambda item: item.name):
-            if item.name.startswith((".", "__")):
+            if item.name.startswith((".", "__")) or not item.name.isprintable():
                 continue
             if item.is_dir():
                 subfolders.append(item.path)
             elif item.name.lower().endswith(MESH_SUFFIXES):
                 meshes.append(item.path)
-    return subfolders, meshes
+    return subfolders, sorted(meshes, key=_preference)
+
+
+def _preference(mesh: str) -> tuple[str, int]:
+    name, suffix = os.path.splitext(mesh)
+    return name, MESH_SUFFIXES.index(suffix.lower())

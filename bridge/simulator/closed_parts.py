@@ -23,6 +23,9 @@ LINES = 256
 LINES_PER_TRIANGLE = 4
 """At least so many test lines run through each triangle of average size, squarely met."""
 
+MAX_CROSSINGS = 4_000_000
+"""Room for places where a test line meets a triangle, 24 bytes each, in all parts together."""
+
 # More than the range of a line's number along each axis.
 _SPAN = 1 << 20
 
@@ -41,7 +44,8 @@ def closed_parts(
     Vertices at one place are one. A part is closed when each of its edges belongs to exactly two
     triangles that run through it in opposite directions, none of which has holes, and when its
     winding number is nowhere negative (nor, winding inwards, positive). The latter is tested
-    along parallel lines, as many as `LINES` and `LINES_PER_TRIANGLE` ask for.
+    along parallel lines, as many as `LINES` and `LINES_PER_TRIANGLE` ask for. Where
+    `MAX_CROSSINGS` is too little, the parts that need the most are not claimed.
 
     Args:
         vertices: [V, 3], the box diagonal being 1.
@@ -93,7 +97,7 @@ def _odd_places(corners: np.ndarray, num_places: int) -> np.ndarray:
 
 
 def _turned_parts(points: np.ndarray, corners: np.ndarray, part: np.ndarray) -> np.ndarray:
-    """Parts with a place of negative winding number on one of the test lines."""
+    """Parts with a place of negative winding number on a test line, or too costly to test."""
     a, b, c = points[corners].swapaxes(0, 1)
     area = np.bincount(part, np.linalg.norm(np.cross(b - a, c - a), axis=1) / 2)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -104,11 +108,15 @@ def _turned_parts(points: np.ndarray, corners: np.ndarray, part: np.ndarray) -> 
     plane = at[corners][..., :2]
     low = np.ceil(plane.min(axis=1)).astype(np.int64)
     high = np.floor(plane.max(axis=1)).astype(np.int64)
-    room = int(np.maximum(high - low + 1, 0).prod(axis=1).sum())
-    crossing, z = np.empty((room, 4), np.int64), np.empty(room)
-    count = _cross_lines(at, corners, low, high, crossing, z)
+    room = _most_crossings(plane, low, high)
+    costly = _costly_parts(part, room)
+    tested = ~np.isin(part, costly)
+    part, total = part[tested], int(room[tested].sum())
+    crossing, z = np.empty((total, 4), np.int32), np.empty(total)
+    count = _cross_lines(at, corners[tested], low[tested], high[tested], crossing, z)
     triangle, x, y, sign = crossing[:count].T
-    row = part[triangle]
+    # In the part's own 32 bits the number of a line would not fit.
+    row = part[triangle].astype(np.int64)
     line = (row * _SPAN + x) * _SPAN + y
     # From the far end of +z: a line enters a part where it meets a positive triangle.
     order = np.lexsort((-z[:count], line))
@@ -118,7 +126,24 @@ def _turned_parts(points: np.ndarray, corners: np.ndarray, part: np.ndarray) -> 
     # spoils that, the part is not claimed.
     winding = np.cumsum(sign[order])
     start = np.concatenate([[0], winding[last]])[np.cumsum(last) - last]
-    return row[(winding < start) | (last & (winding != start))]
+    return np.append(costly, row[(winding < start) | (last & (winding != start))])
+
+
+def _most_crossings(plane: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Upper bounds, int64 [F], of the lines through the triangles `plane`, [F, 3, 2]."""
+    rows, columns = np.maximum(high - low + 1, 0).T
+    (x1, y1), (x2, y2) = (plane[:, 1] - plane[:, 0]).T, (plane[:, 2] - plane[:, 0]).T
+    area = (np.abs(x1 * y2 - x2 * y1) / 2).astype(np.int64)
+    # A row meets the triangle along a length, which holds at most one line more than its whole
+    # part; the lengths of all rows together are at most the area and the largest of them.
+    return np.minimum(rows * columns, area + rows + columns + 3)
+
+
+def _costly_parts(part: np.ndarray, room: np.ndarray) -> np.ndarray:
+    """Parts that go beyond `MAX_CROSSINGS`, taken in order of the room they need."""
+    cost = np.bincount(part, room)
+    order = np.argsort(cost, kind="stable")
+    return order[np.cumsum(cost[order]) > MAX_CROSSINGS]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -135,8 +160,9 @@ def _cross_lines(
     Args:
         at: float [P, 3]; corners: int [F, 3].
         low, high: int [F, 2], first and last line of each triangle along x and y.
-        crossing: filled with triangle, x, y and sign (1 where the corners run counter-clockwise
-            seen from +z, else -1); z: filled with the place along the line.
+        crossing: int32 [N, 4], filled with triangle, x, y and sign (1 where the corners run
+            counter-clockwise seen from +z, else -1).
+        z: float [N], filled with the place along the line.
 
     Returns:
         How many there are.
@@ -145,7 +171,12 @@ def _cross_lines(
     side = np.empty(3)
     for f in range(len(corners)):
         for x in range(low[f, 0], high[f, 0] + 1):
-            for y in range(low[f, 1], high[f, 1] + 1):
+            start_y, end_y = _length(at, corners[f], x)
+            if start_y > end_y:
+                continue
+            # Rounded outwards, since the test below decides.
+            first = max(low[f, 1], int(np.floor(start_y)))
+            for y in range(first, min(high[f, 1], int(np.ceil(end_y))) + 1):
                 for i in range(3):
                     # An edge is read in one direction whichever triangle asks, so that its two
                     # triangles agree on the side.
@@ -163,3 +194,15 @@ def _cross_lines(
                     z[count] = total / (side[0] + side[1] + side[2])
                     count += 1
     return count
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _length(at: np.ndarray, corners: np.ndarray, x: int) -> tuple[float, float]:
+    """From where to where along y a triangle lies over the row x; backwards if nowhere."""
+    start, end = np.inf, -np.inf
+    for i in range(3):
+        a, b = at[corners[i]], at[corners[(i + 1) % 3]]
+        if a[0] != b[0] and min(a[0], b[0]) <= x <= max(a[0], b[0]):
+            y = a[1] + (x - a[0]) / (b[0] - a[0]) * (b[1] - a[1])
+            start, end = min(start, y), max(end, y)
+    return start, end

@@ -114,7 +114,8 @@ def _used(faces: np.ndarray, num_vertices: int) -> np.ndarray:
 def _normalised(surface: Surface, centre: np.ndarray, diagonal: float) -> Surface:
     """The surface in its final place and size, with its optional attributes per vertex."""
     vertices = (np.asarray(surface.vertices, np.float64) - centre) / diagonal
-    uv = np.zeros((len(vertices), 2)) if surface.uv is None else np.asarray(surface.uv, np.float64)
+    given = np.zeros((len(vertices), 2)) if surface.uv is None else surface.uv
+    uv = np.asarray(given, np.float64).reshape(len(vertices), 2)
     tint = np.broadcast_to(surface.tint, vertices.shape)
     return replace(surface, vertices=vertices, uv=uv, tint=tint)
 

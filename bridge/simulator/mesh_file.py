@@ -53,7 +53,14 @@ def load_mesh(path: str | Path) -> Mesh:
     if surfaces and all(s.texture is None and s.tint.ndim == 1 for s in surfaces):
         known = "".join(f" ({reason}: {detail})" for reason, detail in remarks)
         raise MeshError("no_texture", f"neither a texture nor vertex colours{known}")
-    return build_mesh(surfaces, tuple(remarks))
+    try:
+        return build_mesh(surfaces, tuple(remarks))
+    except MeshError:
+        raise
+    # What the parsers let through, or what does not fit into memory, is one file's fault and must
+    # not end a run over thousands.
+    except Exception as error:
+        raise MeshError("bad_geometry", f"{type(error).__name__}: {error}") from error
 
 
 def _surface(part: Any, transform: np.ndarray, material: Material, file: Path) -> Surface:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
+import pytest
 from PIL import Image
 
 from bridge.dataset.manifest import ShardResult
@@ -15,10 +16,12 @@ from bridge.simulator import (
     ObjectEntry,
     ProceduralBackgrounds,
     SimulatorConfig,
+    procedural_objects,
     scan_meshes,
 )
+from bridge.simulator.renderers.cycles import PYTHON_VARIABLE
 from bridge.synthesis import check_object, make_shard, num_lost
-from tests.factories import make_meshes
+from tests.factories import dying_blender, make_meshes
 
 
 def make(task: ShardTask, folder: Path) -> ShardResult:
@@ -52,6 +55,19 @@ def test_an_object_that_vanished_costs_its_trajectories_alone(tmp_path: Path) ->
     assert result.objects == ("box/001",) and result.trajectories == 2 == num_lost(result)
     assert {r.item for r in result.rejections} == {"box/000/000", "box/000/001"}
     assert all(r.reason == "trajectory" and "unreadable" in r.detail for r in result.rejections)
+
+
+def test_a_blender_that_dies_twice_costs_the_trajectory_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(PYTHON_VARIABLE, str(dying_blender(tmp_path, deaths=2)))
+    (task,) = plan_shards(procedural_objects(1, 0)[:1], "distractors", 2, 9, seed=0).missing(())
+    simulator = SimulatorConfig(image_size=(20, 28), renderer="cycles")
+    result = make_shard(task, simulator, "png", ProceduralBackgrounds(), str(tmp_path))
+    first, second = result.rejections
+    assert first.reason == "trajectory" and first.detail.startswith("Blender died twice")
+    assert second.detail == "no try passed the filter"
+    assert num_lost(result) == 2
 
 
 def test_a_shard_without_any_image_is_a_shard(tmp_path: Path) -> None:

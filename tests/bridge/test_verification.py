@@ -11,15 +11,24 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from bridge import storage
 from bridge.dataset.manifest import Manifest, ShardResult
 from bridge.dataset.schema import to_table
 from bridge.dataset.shards import write_shard
 from bridge.shard_plan import plan_shards
-from bridge.simulator import ObjectEntry, ProceduralBackgrounds, SimulatorConfig, procedural_objects
+from bridge.simulator import (
+    Backgrounds,
+    ObjectEntry,
+    PhotoBackgrounds,
+    ProceduralBackgrounds,
+    SimulatorConfig,
+    procedural_objects,
+)
 from bridge.synthesis import make_shard
 from bridge.verification import (
+    RenderingReport,
     ShardReport,
     doubles_between,
     verify_manifest,
@@ -77,6 +86,7 @@ def test_a_sound_shard_has_no_problem(shard: ShardResult, tmp_path: Path) -> Non
         (change(blur_severity=1.5), "a blur severity lies outside 0..1: 1.5"),
         (change(bbox=(0.5, 0.9, 0.2, 0.21)), "a box leaves its image"),
         (change(bbox=(0.5, 0.5, -0.1, 0.1)), "a box leaves its image"),
+        (change(bbox=(0.5, None, 0.1, 0.1)), "a box leaves its image"),
         (lambda rows: rows.append(rows[0]), "holds 1 image ids twice"),
         (lambda rows: [r["image"].update(bytes=b"no") for r in rows], "an image does not decode"),
     ],
@@ -163,6 +173,27 @@ def test_the_manifest_as_a_whole(shard: ShardResult) -> None:
     assert found == "2 objects are in several splits, e.g. shape0/000"
 
 
+def test_options_that_are_no_table(shard: ShardResult) -> None:
+    odd: Any = ["image_size"]
+    whole = Manifest("dataset", odd).with_shards([shard]).finished()
+    assert verify_manifest(whole, whole.counts()) == ["the config is not a table of options"]
+
+
+def test_shards_that_the_names_count_and_nobody_has(shard: ShardResult) -> None:
+    def named(*names: str) -> Manifest:
+        results = [replace(shard, record=replace(shard.record, path=name)) for name in names]
+        return Manifest("dataset", {}).with_shards(results).finished()
+
+    begun = named("data/train-00000-of-00004.parquet", "data/train-00002-of-00004.parquet")
+    assert verify_manifest(begun, begun.counts()) == [
+        "2 of 4 train shards are missing, e.g. data/train-00001-of-00004.parquet"
+    ]
+    (found,) = verify_manifest(replace(begun, complete=False), begun.counts())
+    assert "not complete" in found
+    whole = named(*(f"data/train-0000{number}-of-00002.parquet" for number in range(2)))
+    assert verify_manifest(whole, whole.counts()) == []
+
+
 def test_images_that_two_shards_hold() -> None:
     def report(path: str, *ids: int) -> ShardReport:
         return ShardReport(path, len(ids), 0, np.array(ids, np.uint64))
@@ -172,28 +203,117 @@ def test_images_that_two_shards_hold() -> None:
     assert doubles_between([]) == {}
 
 
-def test_rendering_again_finds_labels_of_another_trajectory(tmp_path: Path) -> None:
-    simulator = SimulatorConfig(image_size=(48, 64))
+SIMULATOR = SimulatorConfig(image_size=(48, 64))
+
+
+def simulated(
+    folder: Path, backgrounds: Backgrounds, trajectories: int = 2
+) -> tuple[ObjectEntry, ShardResult]:
+    """A shard of some trajectories of one object."""
     entry = procedural_objects(1, 0)[0]
-    (task,) = plan_shards([entry], "distractors", 2, 90, 0).missing(())
-    made = make_shard(task, simulator, "png", ProceduralBackgrounds(), str(tmp_path))
-    sample = (entry, task.path)
-    report = verify_rendering(sample, str(tmp_path), simulator)
-    assert report.rendered and report.problems == ()
+    (task,) = plan_shards([entry], "distractors", trajectories, 90, 0).missing(())
+    return entry, make_shard(task, SIMULATOR, "jpeg", backgrounds, str(folder))
 
-    def other_labels(rows: Rows) -> None:
-        rows[4]["blur_severity"] += 0.05
-        rows[7]["bbox"][0] += 0.05
 
-    rewrite(made, tmp_path, other_labels)
-    severity, box = verify_rendering(sample, str(tmp_path), simulator).problems
+def again(
+    entry: ObjectEntry,
+    shard: ShardResult,
+    folder: Path,
+    simulator: SimulatorConfig = SIMULATOR,
+    backgrounds: Backgrounds | None = None,
+) -> RenderingReport:
+    return verify_rendering((entry, shard.record.path), str(folder), simulator, "jpeg", backgrounds)
+
+
+def both(**values: Any) -> Callable[[Rows], None]:
+    """Change the fifth image of both trajectories."""
+
+    def apply(rows: Rows) -> None:
+        for index in (4, 15):
+            rows[index].update(values)
+
+    return apply
+
+
+def test_rendering_again_finds_labels_of_another_trajectory(tmp_path: Path) -> None:
+    generated = ProceduralBackgrounds()
+    entry, made = simulated(tmp_path, generated)
+    report = again(entry, made, tmp_path, backgrounds=generated)
+    assert report.rendered and report.compared and report.problems == ()
+    rewrite(made, tmp_path, both(blur_severity=0.99, bbox=(0.5, 0.5, 0.01, 0.01)))
+    severity, box = again(entry, made, tmp_path, backgrounds=generated).problems
     assert severity.startswith("a blur severity comes out otherwise")
     assert box.startswith("a box comes out otherwise")
-    other = verify_rendering(sample, str(tmp_path), replace(simulator, seed=1))
+    other = again(entry, made, tmp_path, replace(SIMULATOR, seed=1), generated)
     assert other.rendered and other.problems
+
+
+def test_any_trajectory_may_be_the_one_that_is_rendered_again(tmp_path: Path) -> None:
+    entry, made = simulated(tmp_path, ProceduralBackgrounds(), trajectories=12)
+
+    def all_but_the_first(rows: Rows) -> None:
+        for row in rows[11:]:
+            row["blur_severity"] = None
+
+    rewrite(made, tmp_path, all_but_the_first)
+    assert again(entry, made, tmp_path).problems
+
+
+def test_rendering_again_misses_no_label(tmp_path: Path) -> None:
+    generated = ProceduralBackgrounds()
+    entry, made = simulated(tmp_path, generated)
+    rewrite(made, tmp_path, both(blur_severity=None, bbox=None))
+    severity, box = again(entry, made, tmp_path, backgrounds=generated).problems
+    assert severity.startswith("a blur severity is missing")
+    assert box.startswith("a box is missing")
+
+
+def test_rendering_again_finds_images_of_another_trajectory(tmp_path: Path) -> None:
+    generated = ProceduralBackgrounds()
+    entry, made = simulated(tmp_path, generated)
+
+    def swap(first: int, second: int) -> Callable[[Rows], None]:
+        def apply(rows: Rows) -> None:
+            one, other = rows[first], rows[second]
+            one["image"], other["image"] = other["image"], one["image"]
+
+        return apply
+
+    rewrite(made, tmp_path, swap(7, 18))
+    (pixels,) = again(entry, made, tmp_path, backgrounds=generated).problems
+    assert pixels.startswith("pixels come out otherwise")
+    rewrite(made, tmp_path, swap(7, 18))
+    assert again(entry, made, tmp_path, backgrounds=generated).problems == ()
+    rewrite(made, tmp_path, both(image={"bytes": b"no", "path": "x"}))
+    (broken,) = again(entry, made, tmp_path, backgrounds=generated).problems
+    assert broken.startswith("an image does not decode")
+    rewrite(made, tmp_path, both(background_id="procedural/0"))
+    assert any(
+        "a background comes out otherwise" in p
+        for p in again(entry, made, tmp_path, backgrounds=generated).problems
+    )
+
+
+def test_pixels_over_photos_that_are_gone_are_not_compared(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    noise = np.random.default_rng(0)
+    for number in range(8):
+        photo = Image.fromarray(noise.integers(0, 256, (60, 80, 3), np.uint8))
+        photo.save(tmp_path / f"photos/{number}.png")
+    photos = PhotoBackgrounds(tmp_path / "photos", "dataset")
+    entry, made = simulated(tmp_path, photos)
+    report = again(entry, made, tmp_path, backgrounds=photos)
+    assert report.compared and report.problems == ()
+    gone = again(entry, made, tmp_path, backgrounds=None)
+    assert gone.rendered and not gone.compared and gone.problems == ()
+    for number in range(8):
+        (tmp_path / f"photos/{number}.png").rename(tmp_path / f"photos/new{number}.png")
+    changed = PhotoBackgrounds(tmp_path / "photos", "dataset")
+    report = again(entry, made, tmp_path, backgrounds=changed)
+    assert report.rendered and not report.compared and report.problems == ()
 
 
 def test_objects_that_are_gone_are_not_rendered(tmp_path: Path, shard: ShardResult) -> None:
     gone = ObjectEntry("shape0/000", "shape0", storage.join(tmp_path, "gone.glb"))
-    report = verify_rendering((gone, shard.record.path), str(tmp_path), SimulatorConfig())
+    report = again(gone, shard, tmp_path)
     assert not report.rendered and report.problems == ()

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -83,6 +84,29 @@ def test_identity_goes_through_a_manifest_and_back() -> None:
     assert from_identity({"made_for": "tests"}) is None
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"image_size": [60]},
+        {"image_size": [60.5, 80]},
+        {"image_size": None},
+        {"image_size": ["a", "b"]},
+        {"realism": 5},
+        {"realism": {"fog": True}},
+        {"renderer": 3, "seed": "x"},
+        {"meshes": 5},
+        {"trajectories": None, "trajectories_per_shard": "1"},
+    ],
+)
+def test_damaged_options_are_those_of_another_command(damage: dict) -> None:
+    assert from_identity(SynthesizeConfig().identity() | damage) is None
+
+
+@pytest.mark.parametrize("options", [[], ["meshes"], 5, None, "text"])
+def test_options_that_are_no_table_are_those_of_another_command(options: Any) -> None:
+    assert from_identity(options) is None
+
+
 def test_what_does_not_change_the_rows_is_no_identity() -> None:
     config = SynthesizeConfig()
     same = replace(
@@ -95,8 +119,17 @@ def test_what_does_not_change_the_rows_is_no_identity() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"subframe_step": 0.0}, "--subframe-step must be above 0 and at most 4 pixels, not 0"),
+        ({"subframe_step": 0.0}, "--subframe-step must be in 0.05..4, not 0"),
+        ({"subframe_step": 0.04}, "--subframe-step"),
         ({"subframe_step": 4.1}, "--subframe-step"),
+        ({"subframe_step": float("nan")}, "--subframe-step"),
+        ({"num_cpus": 0}, "--num-cpus must be at least 1, not 0"),
+        ({"max_rejected": -0.1}, "--max-rejected must be in 0..1, not -0.1"),
+        ({"max_rejected": 1.5}, "--max-rejected"),
+        ({"max_rejected": float("nan")}, "--max-rejected"),
+        ({"image_size": (5000, 240)}, "--image-size must be in 16..4096, not 5000"),
+        ({"image_size": (240, 5000)}, "--image-size"),
+        ({"preset": "paper"}, "--preset paper needs --meshes"),
         ({"categories": 0}, "--categories must be at least 1"),
         ({"preview": 0}, "--preview must be at least 1"),
         ({"trajectories_per_shard": 0}, "--trajectories-per-shard must be at least 1"),
@@ -108,6 +141,17 @@ def test_what_does_not_change_the_rows_is_no_identity() -> None:
 def test_options_out_of_range(options: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):
         check_options(replace(SynthesizeConfig(), **options))
+
+
+def test_options_at_the_ends_of_their_ranges() -> None:
+    for share in (0.0, 1.0):
+        check_options(
+            SynthesizeConfig(
+                max_rejected=share, image_size=(16, 4096), subframe_step=0.05, num_cpus=1
+            )
+        )
+    check_options(SynthesizeConfig(preset="paper", meshes="meshes"))
+    check_options(SynthesizeConfig(preset="paper", verify="data"))
 
 
 def test_distractors_have_the_categories_of_the_dataset_and_other_objects(tmp_path: Path) -> None:

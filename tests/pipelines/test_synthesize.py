@@ -280,6 +280,21 @@ def test_preview_is_one_picture(config: SynthesizeConfig, tmp_path: Path) -> Non
         assert sheet.width > 11 * 100 and sheet.height > 3 * 100
 
 
+def test_a_preview_with_fewer_rows_than_asked_for_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_meshes(tmp_path / "meshes", {"box": 1})
+    config = SynthesizeConfig(
+        out=str(tmp_path / "out"), meshes=str(tmp_path / "meshes"), trajectories=2, image_size=SIZE
+    )
+    synthesize.preview(config, 4)
+    assert (
+        "note: 2 trajectories instead of 4: there are no more to show." in capsys.readouterr().out
+    )
+    synthesize.preview(config, 2)
+    assert "note" not in capsys.readouterr().out
+
+
 def test_dry_run_says_what_would_be_made_and_writes_nothing(
     config: SynthesizeConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -287,7 +302,14 @@ def test_dry_run_says_what_would_be_made_and_writes_nothing(
     output = capsys.readouterr().out
     assert "train: 9 objects, 27 trajectories, 297 images, 7 shards" in output
     assert "test: 4 objects, 12 trajectories, 132 images, 3 shards" in output
-    for word in ("core-hours", "GB", "on 2 cores", "passed the filter"):
+    for word in (
+        " ± ",
+        "core-hours",
+        "GB",
+        "on 2 cores",
+        "standard deviation",
+        "of 15 passed the filter",
+    ):
         assert word in output
     assert not (tmp_path / "out").exists()
 
@@ -374,6 +396,7 @@ def _wait_for(condition, process: subprocess.Popen, seconds: float = 300) -> Non
         (["--backgrounds", "{empty}"], "{empty}"),
         (["--trajectories", "0"], "--trajectories must be at least 1"),
         (["--verify", "{empty}"], "not a dataset"),
+        (["--verify", "{empty}", "--num-cpus", "0"], "--num-cpus must be at least 1"),
         (["--out", "{file}/x"], "cannot be written"),
         (["--exclude", "{empty}", "--meshes", "{meshes}"], "not a dataset"),
     ],

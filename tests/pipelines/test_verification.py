@@ -1,10 +1,18 @@
 from __future__ import annotations
 
+import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
+from bridge.dataset.schema import to_table
+from bridge.dataset.shards import write_shard
 from bridge.errors import InputError
 from pipelines import synthesize
 from pipelines.synthesis_options import SynthesizeConfig
@@ -63,6 +71,63 @@ def test_labels_are_simulated_again_while_the_meshes_are_there(
     shutil.rmtree(tmp_path / "meshes")
     assert verify(config.folder, 2)
     assert "simulated again: skipped. The mesh folder" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("config", "found"),
+    [
+        (["image_size"], "manifest.json: the config is not a table of options"),
+        ({"image_size": [24]}, "another command made this dataset"),
+        (SynthesizeConfig(image_size=(24, 32)).identity() | {"realism": 5}, "another command"),
+        (SynthesizeConfig(image_size=(24, 32)).identity() | {"image_size": [24]}, "another"),
+    ],
+)
+def test_damaged_options_end_in_no_traceback(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], config: Any, found: str
+) -> None:
+    make_dataset(tmp_path, {"train": 1}, trajectories=1)
+    path = tmp_path / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"config": config}))
+    assert verify(str(tmp_path), 2) is isinstance(config, dict)
+    assert found in capsys.readouterr().out
+
+
+def test_labels_and_images_of_other_trajectories_are_found(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_photos(tmp_path / "photos")
+    config = SynthesizeConfig(
+        out=str(tmp_path / "data"),
+        kind="distractors",
+        backgrounds=str(tmp_path / "photos"),
+        objects_per_category=1,
+        trajectories=2,
+        image_size=(24, 32),
+    )
+    manifest = synthesize.run(config)
+    assert verify(config.folder, 2)
+    assert "simulated again: 15 trajectories\n" in capsys.readouterr().out
+    (path,) = manifest.shards
+    rows = pq.read_table(tmp_path / "data" / path).to_pylist()
+    images = [row["image"] for row in rows]
+    for row, image in zip(rows, images[11:] + images[:11], strict=True):
+        row["image"] = image
+    record = write_shard(config.folder, path, "distractor", to_table(rows))
+    manifest.with_shards([replace(manifest.shards[path], record=record)]).save(config.folder)
+    assert not verify(config.folder, 2)
+    assert "pixels come out otherwise" in capsys.readouterr().out
+    shutil.rmtree(tmp_path / "photos")
+    assert verify(config.folder, 2)
+    output = capsys.readouterr().out
+    assert "15 trajectories, 15 of them without comparing pixels as photos are gone\n" in output
+
+
+def make_photos(folder: Path) -> None:
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(6):
+        photo = rng.integers(0, 256, (48, 64, 3), np.uint8)
+        Image.fromarray(photo).save(folder / f"{number}.png")
 
 
 def test_what_is_no_dataset_is_refused(tmp_path: Path) -> None:

@@ -40,11 +40,18 @@ _BORDER = 2
 Arrays = dict[str, np.ndarray]
 
 
+class BlenderDied(RuntimeError):
+    """Blender's process ended while it rendered, as by a crash or for want of memory."""
+
+
 class CyclesRenderer:
     """Exposures by path tracing without bounces: a `Renderer`.
 
     Opacity is the share of a pixel's area and of the exposure that the object covers. Light is
     that of `Lighting`: unless `shadows` are asked for, the object hides nothing from itself.
+
+    A Blender that dies is started again for the same images. Where that one dies too,
+    `BlenderDied` is raised, and the renderer is ready for others.
 
     Args:
         image_size: (H, W) in pixels.
@@ -76,9 +83,14 @@ class CyclesRenderer:
         self.shadows = shadows
         self.threads = threads
         self._mesh: Mesh | None = None
-        self._blender = _Blender(Path(python) if python is not None else find_python())
+        self._python = Path(python) if python is not None else find_python()
+        self._blender = _Blender(self._python)
         self.version = self._blender.version
-        self.pid = self._blender.pid
+
+    @property
+    def pid(self) -> int:
+        """Of Blender's process."""
+        return self._blender.pid
 
     def close(self) -> None:
         """End Blender's process; without it, that happens when the renderer is collected."""
@@ -115,6 +127,10 @@ class CyclesRenderer:
 
         Returns:
             float32 [len(windows), H, W, 4]: RGB times opacity, and opacity, in 0..1.
+
+        Raises:
+            BlenderDied: twice, with these images.
+            RuntimeError: Blender failed at them otherwise.
         """
         spans = np.array([window(index) for index in windows])
         first, last = window(NUM_WINDOWS)
@@ -138,12 +154,29 @@ class CyclesRenderer:
             "windows": spans,
             "borders": np.stack([_border(boxes, frames, span, self.image_size) for span in spans]),
         }
+        shape = (len(spans), *self.image_size, 4)
+        try:
+            images = self._ask(request, mesh, shape)
+        except BlenderDied:
+            self._restart()
+            try:
+                images = self._ask(request, mesh, shape)
+            except BlenderDied as error:
+                self._restart()
+                raise BlenderDied(f"Blender died twice: {error}") from error
+        return _in_range(images, linear)
+
+    def _ask(self, request: dict[str, Any], mesh: Mesh, shape: tuple[int, ...]) -> np.ndarray:
         if mesh is not self._mesh:
             self._mesh = None
-            request |= _mesh_arrays(mesh)
-        images = self._blender.ask(request, (len(spans), *self.image_size, 4))
+            request = request | _mesh_arrays(mesh)
+        images = self._blender.ask(request, shape)
         self._mesh = mesh
-        return _in_range(images, linear)
+        return images
+
+    def _restart(self) -> None:
+        self._mesh = None
+        self._blender = _Blender(self._python)
 
 
 def find_python() -> Path:
@@ -263,7 +296,7 @@ class _Blender:
             ) from error
 
     def ask(self, request: dict[str, Any], shape: tuple[int, ...]) -> np.ndarray:
-        """The images of a request; RuntimeError where Blender fails."""
+        """The images of a request; BlenderDied or another RuntimeError where Blender fails."""
         if not self.close.alive:
             raise RuntimeError("the cycles renderer has been closed")
         buffer = io.BytesIO()
@@ -275,9 +308,7 @@ class _Blender:
             words = self._last_words()
             self.close()
             code = self._process.returncode
-            raise RuntimeError(
-                f"Blender ended with code {code} while rendering:\n{words}"
-            ) from error
+            raise BlenderDied(f"it ended with code {code} while rendering\n{words}") from error
         except BaseException:
             # Interrupted: the answer to this request must not be taken for that to the next one.
             self.close()

@@ -6,14 +6,15 @@ and answers are the bytes of .npz files on the connection whose number is the fi
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
-import shutil
 import sys
 import tempfile
 import threading
 import time
 import traceback
+import uuid
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NoReturn
@@ -27,31 +28,32 @@ Arrays = dict[str, np.ndarray]
 def main() -> None:
     """Answer requests until the connection closes; a failed one is answered by its traceback."""
     connection, parent = Connection(int(sys.argv[1])), int(sys.argv[2])
-    folder = Path(tempfile.mkdtemp(prefix="bridge-cycles-"))
-    threading.Thread(target=_end_with, args=(parent, folder), daemon=True).start()
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     scene = _make_scene()
+    # Nothing here uses Blender's own folder, which would outlive a process that is killed.
+    with contextlib.suppress(OSError):
+        os.rmdir(bpy.app.tempdir)
     _send(connection, {"version": np.array(bpy.app.version_string)})
     while True:
         try:
             request = _receive(connection)
         except (EOFError, OSError):
-            _end(folder)
+            _end()
         try:
-            answer = {"images": _answer(scene, request, folder / "image.exr")}
+            answer = {"images": _answer(scene, request)}
         except Exception:
             answer = {"error": np.array(traceback.format_exc())}
         _send(connection, answer)
 
 
-def _end_with(parent: int, folder: Path) -> None:
+def _end_with(parent: int) -> None:
     """End this process soon after its parent, even in the middle of an image."""
     while os.getppid() == parent:
         time.sleep(1)
-    _end(folder)
+    _end()
 
 
-def _end(folder: Path) -> NoReturn:
-    shutil.rmtree(folder, ignore_errors=True)
+def _end() -> NoReturn:
     # bpy does not come to an end when the interpreter does.
     os._exit(0)
 
@@ -106,7 +108,7 @@ def _make_scene() -> bpy.types.Scene:
     return scene
 
 
-def _answer(scene: bpy.types.Scene, request: Arrays, file: Path) -> np.ndarray:
+def _answer(scene: bpy.types.Scene, request: Arrays) -> np.ndarray:
     """Images [K, H, W, 4]: float32 linear premultiplied RGBA."""
     if "vertices" in request:
         _load_mesh(scene, request)
@@ -129,13 +131,11 @@ def _answer(scene: bpy.types.Scene, request: Arrays, file: Path) -> np.ndarray:
         if left < right and bottom < top:
             scene.render.border_min_x, scene.render.border_max_x = left, right
             scene.render.border_min_y, scene.render.border_max_y = bottom, top
-            image[:] = _render(scene, thing, window, file)
+            image[:] = _render(scene, thing, window)
     return images
 
 
-def _render(
-    scene: bpy.types.Scene, thing: bpy.types.Object, window: np.ndarray, file: Path
-) -> np.ndarray:
+def _render(scene: bpy.types.Scene, thing: bpy.types.Object, window: np.ndarray) -> np.ndarray:
     """One exposure, float32 [H, W, 4], from the first to the last frame of `window`."""
     first, last = (int(frame) for frame in window)
     scene.frame_set(first)
@@ -143,8 +143,17 @@ def _render(
     scene.render.motion_blur_shutter = last - first
     # Cycles reads the pose at 2 ** steps + 1 instants: at least two in each sub-trajectory.
     thing.cycles.motion_steps = max(1, int(np.ceil(np.log2(max(2 * (last - first), 1)))))
+    # It exists from the end of the rendering until it is read: a kill rarely leaves it behind.
+    file = Path(tempfile.gettempdir()) / f"bridge-cycles-{uuid.uuid4().hex}.exr"
     scene.render.filepath = str(file)
-    bpy.ops.render.render(write_still=True)
+    try:
+        bpy.ops.render.render(write_still=True)
+        return _read(file)
+    finally:
+        file.unlink(missing_ok=True)
+
+
+def _read(file: Path) -> np.ndarray:
     picture = bpy.data.images.load(str(file))
     picture.colorspace_settings.name = "Non-Color"
     width, height = picture.size

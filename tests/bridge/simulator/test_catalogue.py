@@ -30,17 +30,30 @@ def test_files_become_objects_in_order(tmp_path: Path) -> None:
     touch(tmp_path, "b/two.OBJ", "b/one.glb", "a/four 4.gltf", "a/note.txt", "stray.glb")
     touch(tmp_path, "a/three/x/deep.glb", "a/four 4/scene.bin", "a/.hidden.glb", "__MACOSX/c.glb")
     entries = scan_meshes(tmp_path)
-    assert [entry.object_id for entry in entries] == ["a/four 4", "a/three", "b/one", "b/two"]
-    assert [entry.category for entry in entries] == ["a", "a", "b", "b"]
+    known = [entry for entry in entries if entry.category in "ab"]
+    assert [entry.object_id for entry in known] == ["a/four 4", "a/three", "b/one", "b/two"]
+    (stray,) = set(entries) - set(known)
+    assert stray.object_id == f"{tmp_path.name}/stray"
+    entries = known
     assert entries[1].path == str(tmp_path / "a/three/x/deep.glb")
     with pytest.raises(MeshError):
         entries[0].load()
 
 
-def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
-    touch(tmp_path, "a/one.glb", "a/one.obj")
-    with pytest.raises(InputError, match=r"one\.glb and .*one\.obj"):
-        scan_meshes(tmp_path)
+def only_path(root: Path) -> str:
+    (entry,) = scan_meshes(root)
+    assert entry.path is not None
+    return Path(entry.path).relative_to(root).as_posix()
+
+
+def test_of_one_name_the_format_decides(tmp_path: Path) -> None:
+    for name in ("one.obj", "one.gltf", "one.GLB"):
+        touch(tmp_path, f"a/{name}", f"b/x/{name}")
+        chosen = {entry.object_id: entry.path for entry in scan_meshes(tmp_path)}
+        assert chosen == {
+            "a/one": str(tmp_path / "a" / name),
+            "b/x": str(tmp_path / "b/x" / name),
+        }
 
 
 def test_only_textured_models_of_shapenet_count(tmp_path: Path) -> None:
@@ -73,24 +86,31 @@ def test_a_flat_folder_is_one_category(tmp_path: Path, monkeypatch: pytest.Monke
     assert [entry.object_id for entry in scan_meshes(".")] == ["things/a", "things/b"]
 
 
-def test_an_object_folder_with_two_meshes_is_refused(tmp_path: Path) -> None:
-    touch(tmp_path, "a/one/x.glb", "a/one/sub/deep.glb")
-    assert scan_meshes(tmp_path)[0].path == str(tmp_path / "a/one/x.glb")
-    touch(tmp_path, "a/one/y.glb")
-    with pytest.raises(InputError, match=r"several meshes.*x\.glb and .*y\.glb"):
-        scan_meshes(tmp_path)
+def test_of_two_meshes_the_least_deep_and_first_counts(tmp_path: Path) -> None:
+    touch(tmp_path, "a/one/sub/deep.glb", "a/one/y.glb")
+    assert only_path(tmp_path) == "a/one/y.glb"
+    touch(tmp_path, "a/one/x.obj")
+    assert only_path(tmp_path) == "a/one/x.obj"
+    touch(tmp_path, "a/one.glb")
+    assert only_path(tmp_path) == "a/one.glb"
 
 
-def test_a_file_and_a_folder_of_one_name_are_refused(tmp_path: Path) -> None:
-    touch(tmp_path, "a/one.glb", "a/one/model.obj")
-    with pytest.raises(InputError, match=r"one\.glb and .*model\.obj"):
-        scan_meshes(tmp_path)
+def test_a_name_that_cannot_be_an_id_is_passed_over(tmp_path: Path) -> None:
+    touch(tmp_path, "a/two\nlines.glb", "a\nb/x.glb", "a/one.glb", "a/two\tparts/x.glb")
+    assert only_path(tmp_path) == "a/one.glb"
+    touch(tmp_path / "odd\nroot", "x.glb")
+    with pytest.raises(InputError, match="cannot be part of an id"):
+        scan_meshes(tmp_path / "odd\nroot")
 
 
-def test_a_name_that_cannot_be_an_id_is_refused(tmp_path: Path) -> None:
-    touch(tmp_path, "a/two\nlines.glb")
-    with pytest.raises(InputError, match="cannot be an id"):
-        scan_meshes(tmp_path)
+def test_objects_beside_categories_are_of_the_folder(tmp_path: Path) -> None:
+    root = tmp_path / "things"
+    touch(root, "a/one.glb", "two.glb", "three/meshes/model.obj", "things/four.glb")
+    ids = [entry.object_id for entry in scan_meshes(root)]
+    assert ids == ["a/one", "things/four", "things/three", "things/two"]
+    touch(root, "things/two.obj")
+    with pytest.raises(InputError, match=r"two\.obj and .*two\.glb would be .*things/two"):
+        scan_meshes(root)
 
 
 @given(st.dictionaries(st.text("abc", min_size=1, max_size=2), st.integers(1, 4)), st.data())
@@ -134,3 +154,14 @@ def test_an_entry_is_small_and_loads_the_same_anywhere() -> None:
     copy: ObjectEntry = pickle.loads(data)
     assert len(data) < 500
     assert np.array_equal(copy.load().vertices, entry.load().vertices)
+
+
+def test_a_collection_from_one_level_too_high_is_refused(tmp_path: Path) -> None:
+    for category in ("box", "cup", "jar"):
+        folder = tmp_path / "collection" / category
+        folder.mkdir(parents=True)
+        for number in range(3):
+            (folder / f"{number}.glb").touch()
+    assert len(scan_meshes(tmp_path / "collection")) == 9
+    with pytest.raises(InputError, match="one level down"):
+        scan_meshes(tmp_path)

@@ -72,7 +72,7 @@ def test_a_hole_in_the_texture_spoils_its_part_only() -> None:
     assert find(*both, holes)[0] == [False] * 12 + [True] * 12
 
 
-def test_a_part_that_turns_itself_inside_out_is_odd() -> None:
+def bow_tie() -> tuple[np.ndarray, np.ndarray]:
     """Two cones that meet in a point, one of which winds inwards; the larger one decides."""
     turns = np.linspace(0, 2 * np.pi, 16, endpoint=False)
     ring = np.stack([np.cos(turns), np.sin(turns), np.ones(16)], -1)
@@ -81,11 +81,51 @@ def test_a_part_that_turns_itself_inside_out_is_odd() -> None:
     j = (i + 1) % 16
     wall = np.concatenate([np.stack([i, j + 16, j], -1), np.stack([i, i + 16, j + 16], -1)])
     caps = [np.stack([i, j, i * 0 + 32], -1), np.stack([j + 16, i + 16, i * 0 + 33], -1)]
-    faces = np.concatenate([wall, *caps])
+    return vertices, np.concatenate([wall, *caps])
+
+
+def test_a_part_that_turns_itself_inside_out_is_odd() -> None:
+    vertices, faces = bow_tie()
     assert not any(find(vertices, faces)[0])
     straight = vertices.copy()
     straight[16:32, :2] *= -1
     assert all(find(straight, faces)[0])
+
+
+def tube(sides: int, radius: float) -> tuple[np.ndarray, np.ndarray]:
+    """A closed cylinder of length 1, whose wall is slivers of that length."""
+    turns = np.linspace(0, 2 * np.pi, sides, endpoint=False)
+    ring = np.stack([np.cos(turns), np.sin(turns), turns * 0], -1) * radius
+    vertices = np.concatenate([ring, ring + [0, 0, 1], [[0, 0, 0], [0, 0, 1]]])
+    i = np.arange(sides)
+    j = (i + 1) % sides
+    wall = [np.stack([i, j, j + sides], -1), np.stack([i, j + sides, i + sides], -1)]
+    bottom, top = i * 0 + 2 * sides, i * 0 + 2 * sides + 1
+    caps = [np.stack([j, i, bottom], -1), np.stack([i + sides, j + sides, top], -1)]
+    # One of the test lines runs through the origin, where no vertex may lie.
+    return vertices + [0.31, 0.17, 0.23], np.concatenate([*wall, *caps])
+
+
+def test_slivers_across_the_lines_need_little_room() -> None:
+    assert all(find(*tube(1000, 0.2))[0])
+
+
+def test_what_needs_too_much_room_is_not_claimed() -> None:
+    """The boxes of a needle's slivers hold billions of lines."""
+    needle = tube(3000, 0.002)
+    assert not any(find(*needle)[0])
+    claimed = find(*joined((CUBE + 2, CUBE_FACES), needle))[0]
+    assert claimed == [True] * 12 + [False] * len(needle[1])
+
+
+def test_parts_far_apart_in_number_share_no_lines() -> None:
+    """A part that turns inside out, number 4096, in the cube number 0."""
+    bow, faces = bow_tie()
+    along = np.linspace(-1, 1, 4095)[:, None] * [0.414, -0.618, 0] - [0, 0, 0.68]
+    corners = (along[:, None] + 1e-4 * np.eye(3)).reshape(-1, 3)
+    between = corners, np.arange(len(corners)).reshape(-1, 3)
+    claimed = find(*joined((CUBE, CUBE_FACES), between, (bow * 0.2, faces)))[0]
+    assert claimed == [True] * 12 + [False] * (4095 + len(faces))
 
 
 def test_a_flat_part_has_no_outside() -> None:

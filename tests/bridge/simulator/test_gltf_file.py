@@ -129,6 +129,15 @@ def test_coordinates_in_whole_numbers_are_refused(tmp_path: Path) -> None:
         load_mesh(saved(square(), tmp_path, change))
 
 
+def test_coordinates_of_three_numbers_are_bad_geometry(tmp_path: Path) -> None:
+    def change(header: dict) -> None:
+        attributes = header["meshes"][0]["primitives"][0]["attributes"]
+        attributes["TEXCOORD_0"] = attributes["POSITION"]
+
+    with pytest.raises(MeshError, match="bad_geometry: ValueError"):
+        load_mesh(saved(square(), tmp_path, change))
+
+
 def separate_files(folder: Path) -> Path:
     """A .gltf file with its buffers and two pictures beside it, one part for each picture."""
     other = square()

@@ -19,9 +19,15 @@ from bridge.simulator.mesh import Mesh, build_mesh
 from bridge.simulator.mesh_file import load_mesh
 from bridge.simulator.procedural import procedural_mesh
 from bridge.simulator.renderers import make_renderer
-from bridge.simulator.renderers.cycles import PYTHON_VARIABLE, CyclesRenderer, find_python
+from bridge.simulator.renderers.cycles import (
+    PYTHON_VARIABLE,
+    BlenderDied,
+    CyclesRenderer,
+    find_python,
+)
 from bridge.simulator.surface import Surface
 from bridge.simulator.trajectory import Trajectory, sample_trajectory
+from tests.factories import dying_blender
 
 from ..scenes import HALF, quads, square
 
@@ -235,11 +241,39 @@ def test_failures_of_blender_are_told(renderer: CyclesRenderer) -> None:
     with pytest.raises(RuntimeError, match=r"(?s)Blender failed.*samples"):
         doomed.render(square(), resting(0, 0, -6), WHITE, [0], samples=2**40)
     assert doomed.render(square(), resting(0, 0, -6), WHITE, [0], samples=1).any()
-    os.kill(doomed.pid, signal.SIGKILL)
-    with pytest.raises(RuntimeError, match="ended with code -9"):
-        doomed.render(square(), resting(0, 0, -6), WHITE, [0])
+    doomed.close()
     with pytest.raises(RuntimeError, match="closed"):
         doomed.render(square(), resting(0, 0, -6), WHITE, [0])
+
+
+def test_blender_that_dies_is_started_again(renderer: CyclesRenderer) -> None:
+    cycles, mesh, place = CyclesRenderer(SIZE, samples=4), square(), resting(0, 0, -6)
+    image = cycles.render(mesh, place, WHITE, [0])
+    first = cycles.pid
+    os.kill(first, signal.SIGKILL)
+    assert (cycles.render(mesh, place, WHITE, [0]) == image).all()
+    assert cycles.pid != first
+    cycles.close()
+
+
+def test_blender_that_dies_twice_costs_these_images_alone(tmp_path: Path) -> None:
+    cycles, mesh = CyclesRenderer(SIZE, python=dying_blender(tmp_path, deaths=3)), square()
+    with pytest.raises(BlenderDied, match="died twice: it ended with code 9"):
+        cycles.render(mesh, resting(0, 0, -6), WHITE, [0])
+    # The third death is the first at these images.
+    assert not cycles.render(mesh, resting(0, 0, -6), WHITE, [0]).any()
+    cycles.close()
+
+
+def test_killed_blender_leaves_no_files(
+    renderer: CyclesRenderer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    cycles = CyclesRenderer(SIZE)
+    assert cycles.render(square(), resting(0, 0, -6), WHITE, [0, 1], samples=1).any()
+    os.kill(cycles.pid, signal.SIGKILL)
+    cycles.close()
+    assert not list(tmp_path.iterdir())
 
 
 def test_process_ends_with_its_parent(renderer: CyclesRenderer) -> None:

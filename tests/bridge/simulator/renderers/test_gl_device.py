@@ -40,6 +40,28 @@ def test_a_gpu_that_egl_does_not_have_is_refused(monkeypatch: pytest.MonkeyPatch
     assert "EGL" in refusal(current_context)
 
 
+@pytest.mark.parametrize("visible", ["0", "GPU-7af1"])
+def test_software_is_refused_where_a_gpu_was_given(
+    monkeypatch: pytest.MonkeyPatch, visible: str
+) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    with ThreadPoolExecutor(1) as threads:
+        try:
+            device = threads.submit(lambda: GLCanvas((8, 8)).describe()).result()
+        except InputError as error:
+            pytest.skip(str(error))
+    if "llvmpipe" not in device:
+        pytest.skip(f"OpenGL draws on {device}")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    sentence = refusal(current_context)
+    assert device in sentence and f"CUDA_VISIBLE_DEVICES={visible} " in sentence
+    assert "NVIDIA_DRIVER_CAPABILITIES" in sentence
+    for none in ("", "-1"):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", none)
+        with ThreadPoolExecutor(1) as threads:
+            assert threads.submit(lambda: GLCanvas((8, 8)).describe()).result() == device
+
+
 @pytest.mark.parametrize(
     ("visible", "number"), [(None, 0), ("", 0), ("2", 2), ("3,1", 3), ("GPU-7af1", 0), ("-1", 0)]
 )
