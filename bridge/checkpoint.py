@@ -96,7 +96,7 @@ def model_sha256(path: str | Path) -> str:
         InputError: there is neither a MODEL folder nor a file.
     """
     if _is_file(path):
-        return storage.sha256(storage.read_bytes(path))
+        return storage.sha256_file(path)
     return str(read_config(path)["weights_sha256"])
 
 

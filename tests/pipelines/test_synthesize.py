@@ -32,31 +32,6 @@ SIZE = (48, 64)
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
 
-@pytest.fixture(scope="module")
-def meshes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("meshes")
-    make_meshes(folder, {"box": 8, "brick": 7})
-    return folder
-
-
-@pytest.fixture(scope="module")
-def config(meshes: Path, tmp_path_factory: pytest.TempPathFactory) -> SynthesizeConfig:
-    return SynthesizeConfig(
-        out=str(tmp_path_factory.mktemp("synthetic") / "data"),
-        meshes=str(meshes),
-        trajectories=3,
-        image_size=SIZE,
-        trajectories_per_shard=4,
-        num_cpus=2,
-    )
-
-
-@pytest.fixture(scope="module")
-def dataset(config: SynthesizeConfig) -> Path:
-    synthesize.run(config)
-    return Path(config.folder)
-
-
 def hashes(folder: Path) -> dict[str, str]:
     """What is on the disk, by path, and that the manifest says the same."""
     manifest = json.loads((folder / "manifest.json").read_text())
@@ -271,65 +246,6 @@ def test_meshes_that_vanish_on_the_way_end_the_run_only_when_too_many(
     done = synthesize.make_missing_shards(small, begun, plan, backgrounds)
     assert done.to_json()["rejected"] == {"trajectory": 5}
     assert sum(counts["objects"] for counts in done.counts().values()) == 10
-
-
-def test_preview_is_one_picture(config: SynthesizeConfig, tmp_path: Path) -> None:
-    synthesize.command(replace(config, out=str(tmp_path / "out"), preview=3))
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["preview.png"]
-    with Image.open(tmp_path / "out" / "preview.png") as sheet:
-        assert sheet.width > 11 * 100 and sheet.height > 3 * 100
-
-
-def test_a_preview_with_fewer_rows_than_asked_for_says_so(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    make_meshes(tmp_path / "meshes", {"box": 1})
-    config = SynthesizeConfig(
-        out=str(tmp_path / "out"), meshes=str(tmp_path / "meshes"), trajectories=2, image_size=SIZE
-    )
-    synthesize.preview(config, 4)
-    assert (
-        "note: 2 trajectories instead of 4: there are no more to show." in capsys.readouterr().out
-    )
-    synthesize.preview(config, 2)
-    assert "note" not in capsys.readouterr().out
-
-
-def test_dry_run_says_what_would_be_made_and_writes_nothing(
-    config: SynthesizeConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    synthesize.command(replace(config, out=str(tmp_path / "out"), dry_run=True))
-    output = capsys.readouterr().out
-    assert "train: 9 objects, 27 trajectories, 297 images, 7 shards" in output
-    assert "test: 4 objects, 12 trajectories, 132 images, 3 shards" in output
-    for word in (
-        " ± ",
-        "core-hours",
-        "GB",
-        "on 2 cores",
-        "standard deviation",
-        "of 15 passed the filter",
-    ):
-        assert word in output
-    assert not (tmp_path / "out").exists()
-
-
-def test_dry_run_of_a_begun_dataset_counts_the_rest(
-    dataset: Path, config: SynthesizeConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    copy = tmp_path / "copy"
-    copy.mkdir()
-    manifest = json.loads((dataset / "manifest.json").read_text()) | {"complete": False}
-    manifest["shards"] = manifest["shards"][::2]
-    (copy / "manifest.json").write_text(json.dumps(manifest))
-    synthesize.command(replace(config, out=str(copy), dry_run=True))
-    total = len(list((dataset / "data").iterdir()))
-    assert f"finished: {len(manifest['shards'])} of {total} shards" in capsys.readouterr().out
-
-
-def test_one_thing_at_a_time(config: SynthesizeConfig) -> None:
-    with pytest.raises(InputError, match="Choose one of --preview and --dry-run"):
-        synthesize.command(replace(config, preview=1, dry_run=True))
 
 
 def test_verify_ends_with_1_where_anything_is_wrong(dataset: Path, tmp_path: Path) -> None:

@@ -1,0 +1,36 @@
+"""A small synthetic dataset, made once for the tests of everything that makes or looks at one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipelines import synthesize
+from pipelines.synthesize import SynthesizeConfig
+from tests.factories import make_meshes
+
+
+@pytest.fixture(scope="session")
+def meshes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("meshes")
+    make_meshes(folder, {"box": 8, "brick": 7})
+    return folder
+
+
+@pytest.fixture(scope="session")
+def config(meshes: Path, tmp_path_factory: pytest.TempPathFactory) -> SynthesizeConfig:
+    return SynthesizeConfig(
+        out=str(tmp_path_factory.mktemp("synthetic") / "data"),
+        meshes=str(meshes),
+        trajectories=3,
+        image_size=(48, 64),
+        trajectories_per_shard=4,
+        num_cpus=2,
+    )
+
+
+@pytest.fixture(scope="session")
+def dataset(config: SynthesizeConfig, ray_cluster: None) -> Path:
+    synthesize.run(config)
+    return Path(config.folder)
