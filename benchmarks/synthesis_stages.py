@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from bridge.blur import blur_level, blur_severity, bounding_box, composite, eight_bit
+from bridge.blur import blur_level, blur_severity, blur_value, bounding_box, composite, eight_bit
 from bridge.simulator import (
     Background,
     Backgrounds,
@@ -151,7 +151,7 @@ def measure_object(
     return ObjectCost(entry.object_id, opening, stages, rows, subframes, touched)
 
 
-def _label(layer: np.ndarray) -> tuple[int, object]:
+def _label(layer: np.ndarray) -> tuple[int, float, object]:
     """What the simulator derives from an image's opacity."""
     alpha = eight_bit(layer[..., 3])
-    return blur_level(blur_severity(alpha)), bounding_box(alpha)
+    return blur_level(blur_severity(alpha)), blur_value(alpha, erosion=0), bounding_box(alpha)

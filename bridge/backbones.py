@@ -10,12 +10,14 @@ from typing import Literal
 
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from bridge import storage
 from bridge.errors import InputError
+from bridge.folding import CALIBRATION_SIZE, calibrate, fold_norms, photo_noise
 from bridge.weights import load_exactly, pair_in_order, parse_tensors, read_tensors
 
-Norm = Literal["none", "frozen", "batch"]
+Norm = Literal["none", "folded", "frozen", "batch"]
 
 TORCHVISION = re.compile(r"resnet(18|34|50|101|152)")
 PACKAGED = "tf_efficientnet_lite0"
@@ -28,6 +30,7 @@ class Backbone(nn.Module):
 
     Attributes:
         num_features: channels of the map, C.
+        gradient_checkpointing: compute activations again in the backward pass.
     """
 
     def __init__(self, net: nn.Module, num_features: int) -> None:
@@ -35,12 +38,24 @@ class Backbone(nn.Module):
         self.net = net
         self.num_features = num_features
         self.frozen_statistics = False
+        self.gradient_checkpointing = False
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """float [B, 3, H, W] to float [B, C, h, w]."""
-        if isinstance(self.net, nn.Sequential):
-            return self.net(images)
-        return self.net.forward_features(images)
+        again = self.gradient_checkpointing and torch.is_grad_enabled()
+        if not isinstance(self.net, nn.Sequential):
+            if self.gradient_checkpointing:
+                self.net.set_grad_checkpointing(again)
+            return self.net.forward_features(images)
+        features = images
+        for stage in self.net:
+            for part in stage if isinstance(stage, nn.Sequential) else (stage,):
+                # Activation functions may work in place, on what would have to be kept.
+                kept = again and next(part.parameters(), None) is not None
+                features = (
+                    checkpoint(part, features, use_reentrant=False) if kept else part(features)
+                )
+        return features
 
     def train(self, mode: bool = True) -> Backbone:
         """As in torch, but statistics that are frozen stay so."""
@@ -61,7 +76,8 @@ def build_backbone(
         name: resnet18 .. resnet152 (torchvision, all four stages), else a model of timm.
             The paper's is resnet50.
         norm: what becomes of BatchNorm layers. "none": removed, the convolutions as they are (the
-            paper's); "frozen": pretrained statistics, trainable scale and shift; "batch": ordinary.
+            paper's); "folded": removed, their effect kept in the convolutions; "frozen":
+            pretrained statistics, trainable scale and shift; "batch": ordinary.
         weights: "none", "imagenet", or a file of the network's own state dict (torch or
             safetensors); its last, fully connected layer is ignored.
         keep_stem_pool: keep the max-pooling after the first layer of torchvision's ResNets. The
@@ -75,10 +91,14 @@ def build_backbone(
         backbone = _torchvision(name, weights, keep_stem_pool)
     else:
         backbone = _timm(name, weights)
+    if norm in ("none", "folded") and weights == "none":
+        _he_init(backbone.net)
     if norm == "none":
         _remove_norms(backbone.net)
+    elif norm == "folded":
         if weights == "none":
-            _he_init(backbone.net)
+            calibrate(backbone)
+        fold_norms(backbone.eval(), photo_noise(1, CALIBRATION_SIZE))
     backbone.frozen_statistics = norm == "frozen"
     return backbone.train()
 

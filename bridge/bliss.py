@@ -7,47 +7,94 @@ which makes training resume exactly and independently of who computes what.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
-from bridge.dataset.splits import BLUR_LEVELS, rng_for
+from bridge.dataset.splits import rng_for
 from bridge.errors import InputError
+
+MAX_RANGE = 9
+"""Between the blur levels 1 and 10; at this range no pair of images is ruled out by its levels."""
+
+WINDOW_TOLERANCE = 1e-4
+"""Positions this much further apart than the range are still within it: they are float32."""
 
 
 @dataclass(frozen=True)
 class BlissConfig:
-    """How the samples that accompany a query are selected."""
+    """How the samples that accompany a query are selected.
+
+    Raises:
+        InputError: the range is not in 0..9, or a number of samples is negative.
+    """
 
     contrastive_range: int = 5
-    """r: samples have blur levels within r of the query's (0..9; 5 or more is no restriction)."""
+    """r: samples have positions within r of the query's, in blur levels (0..9). The training
+    selection has the levels 1..6, so that 5 or more is no restriction with window "level"."""
     num_positives: int = 1
     """N_p: images of the query's object, from other trajectories."""
     num_negatives: int = 5
     """N_n: images of other objects."""
+    window: Literal["level", "severity"] = "level"
+    """What the range compares: blur levels as in the paper, or 10 times the blur severity, which
+    is the same scale without its rounding."""
 
     def __post_init__(self) -> None:
-        if min(self.contrastive_range, self.num_positives, self.num_negatives) < 0:
-            raise InputError("The contrastive range and the numbers of samples cannot be negative.")
+        if not 0 <= self.contrastive_range <= MAX_RANGE:
+            raise InputError(
+                f"The contrastive range has to be 0 to {MAX_RANGE} blur levels, "
+                f"not {self.contrastive_range}."
+            )
+        if min(self.num_positives, self.num_negatives) < 0:
+            raise InputError("The numbers of positives and negatives cannot be negative.")
+
+
+def positions(levels: np.ndarray, severities: np.ndarray, config: BlissConfig) -> np.ndarray:
+    """Where images stand on the scale that the contrastive range is measured on.
+
+    Args:
+        levels: int [N], blur levels 1..10 (Eq. 6).
+        severities: float [N], blur severities in 0..1 (Eq. 5), NaN where unknown.
+        config: its `window` chooses between the two.
+
+    Returns:
+        float32 [N]: the levels, or 10 times the severities.
+
+    Raises:
+        InputError: the window needs the severities and some are unknown.
+    """
+    if config.window == "level":
+        return levels.astype(np.float32)
+    unknown = int(np.isnan(severities).sum())
+    if unknown:
+        raise InputError(
+            f"{unknown} of {len(severities)} training images have no blur severity, which the "
+            'contrastive window "severity" needs: use the window "level".'
+        )
+    return 10 * severities.astype(np.float32)
 
 
 class BlissSampler:
     """Plans of tuples (query, positives, negatives) over N training images.
 
-    Positives are uniform over the other images of the query's object in the window of blur levels
-    [b-r, b+r]; the selection has one image per trajectory, so they show other trajectories.
-    Negatives are uniform over the images of all other objects in the window, without repetition
-    where there are enough. Queries without any candidate are left out (`num_left_out`).
+    Positives are uniform over the other images of the query's object with positions in the window
+    [b-r, b+r] around its own; the selection has one image per trajectory, so they show other
+    trajectories. Negatives are uniform over the images of all other objects in the window. Neither
+    repeat where there are enough of them. Queries without any candidate are left out
+    (`num_left_out`).
     """
 
     def __init__(
-        self, objects: np.ndarray, levels: np.ndarray, config: BlissConfig, seed: int
+        self, objects: np.ndarray, positions: np.ndarray, config: BlissConfig, seed: int
     ) -> None:
         """Index the selection.
 
         Args:
             objects: int [N], the object of each image.
-            levels: int [N], its blur level 1..6.
+            positions: float [N], its blur level or 10 times its blur severity (`positions`).
             config: N_p, N_n and the range.
             seed: of all plans.
 
@@ -57,32 +104,30 @@ class BlissSampler:
         self._config = config
         self._seed = seed
         self._objects = objects.astype(np.int64)
-        # Sorted by (object, level), the candidates of a window are one slice: positives.
-        # Sorted by level, so are the candidates among all objects: negatives and, thrown away
+        ranks, low, high = _windows(positions, config.contrastive_range)
+        # Sorted by (object, position), the candidates of a window are one slice: positives.
+        # Sorted by position, so are the candidates among all objects: negatives and, thrown away
         # when drawn, the query's own object.
-        self._by_object = np.lexsort((levels, self._objects))
-        self._by_level = np.argsort(levels, kind="stable")
-        low = np.maximum(levels - config.contrastive_range, 1)
-        high = np.minimum(levels + config.contrastive_range, BLUR_LEVELS)
-        keys = self._objects * (BLUR_LEVELS + 2) + levels
-        base = self._objects * (BLUR_LEVELS + 2)
-        self._own = _slices(keys[self._by_object], base + low, base + high)
-        self._all = _slices(levels[self._by_level], low, high)
+        base = self._objects * (int(ranks.max(initial=0)) + 1)
+        self._by_object = np.argsort(base + ranks, kind="stable")
+        self._by_position = np.argsort(ranks, kind="stable")
+        self._own = _slices((base + ranks)[self._by_object], base + low, base + high)
+        self._all = _slices(ranks[self._by_position], low, high)
         # Where the query itself stands in its slice of positives, to be stepped over.
-        rank = np.empty(len(levels), dtype=np.int64)
-        rank[self._by_object] = np.arange(len(levels))
-        self._self_offset = rank - self._own[0]
+        place = np.empty(len(ranks), dtype=np.int64)
+        place[self._by_object] = np.arange(len(ranks))
+        self._self_offset = place - self._own[0]
 
         num_own = self._own[1] - self._own[0]
         self._num_positive_candidates = num_own - 1
         self._num_negative_candidates = self._all[1] - self._all[0] - num_own
-        usable = np.ones(len(levels), dtype=bool)
+        usable = np.ones(len(ranks), dtype=bool)
         if config.num_positives:
             usable &= self._num_positive_candidates > 0
         if config.num_negatives:
             usable &= self._num_negative_candidates > 0
         self._queries = np.flatnonzero(usable)
-        self.num_left_out = int(len(levels) - len(self._queries))
+        self.num_left_out = int(len(ranks) - len(self._queries))
         if not len(self._queries):
             raise InputError(
                 "No training image has both a positive and a negative within the contrastive range "
@@ -97,38 +142,62 @@ class BlissSampler:
         """The tuples of an epoch in shuffled order: int32 [tuples, 1 + N_p + N_n]."""
         rng = rng_for(self._seed, "bliss", epoch)
         queries = rng.permutation(self._queries)
+
+        def positive(places: np.ndarray) -> np.ndarray:
+            rows = queries[places]
+            drawn = rng.integers(0, self._num_positive_candidates[rows])
+            offsets = drawn + (drawn >= self._self_offset[rows])
+            return self._by_object[self._own[0][rows] + offsets]
+
+        def negative(places: np.ndarray) -> np.ndarray:
+            rows = queries[places]
+            drawn = self._by_position[rng.integers(self._all[0][rows], self._all[1][rows])]
+            return np.where(self._objects[drawn] == self._objects[rows], -1, drawn)
+
+        config = self._config
         columns = [
             queries[:, None],
-            self._positives(queries, rng),
-            self._negatives(queries, rng),
+            _draw(positive, self._num_positive_candidates[queries], config.num_positives),
+            _draw(negative, self._num_negative_candidates[queries], config.num_negatives),
         ]
         return np.concatenate(columns, axis=1).astype(np.int32)
 
-    def _positives(self, queries: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        count = self._config.num_positives
-        pool = self._num_positive_candidates[queries, None]
-        drawn = rng.integers(0, np.maximum(pool, 1), size=(len(queries), count))
-        offsets = drawn + (drawn >= self._self_offset[queries, None])
-        return self._by_object[self._own[0][queries, None] + offsets] if count else drawn
 
-    def _negatives(self, queries: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        count = self._config.num_negatives
-        start, stop = self._all[0][queries, None], self._all[1][queries, None]
-        may_repeat = self._num_negative_candidates[queries, None] < count
-        rows = np.empty((len(queries), count), dtype=np.int64)
-        redo = np.ones_like(rows, dtype=bool)
-        while redo.any():
-            tuples, places = np.nonzero(redo)
-            low, high = start[tuples, 0], stop[tuples, 0]
-            rows[tuples, places] = self._by_level[rng.integers(low, high)]
-            redo = self._objects[rows] == self._objects[queries, None]
-            redo |= _repeats(rows) & ~may_repeat
-        return rows
+def _windows(positions: np.ndarray, reach: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Positions as ranks among their values, and the lowest and highest rank in each window."""
+    # In float64, so that sums of float32 values are not rounded again.
+    values, ranks = np.unique(positions.astype(np.float64), return_inverse=True)
+    low = np.searchsorted(values, values - reach - WINDOW_TOLERANCE, side="left")
+    high = np.searchsorted(values, values + reach + WINDOW_TOLERANCE, side="right") - 1
+    return ranks, low[ranks], high[ranks]
 
 
 def _slices(keys: np.ndarray, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Start and stop of the values low..high (inclusive) in sorted keys."""
     return np.searchsorted(keys, low, side="left"), np.searchsorted(keys, high, side="right")
+
+
+def _draw(
+    draw: Callable[[np.ndarray], np.ndarray], num_candidates: np.ndarray, count: int
+) -> np.ndarray:
+    """Samples of all tuples: int64 [tuples, count], without repetition where there are enough.
+
+    Args:
+        draw: one random candidate for each of the tuples it is given, or -1 to be asked again.
+        num_candidates: int [tuples].
+        count: samples of a tuple.
+    """
+    rows = np.full((len(num_candidates), count), -1, dtype=np.int64)
+    enough = num_candidates >= count
+    unfinished = np.arange(len(rows))
+    while len(unfinished):
+        part = rows[unfinished]
+        redo = (part < 0) | (_repeats(part) & enough[unfinished, None])
+        tuples, places = np.nonzero(redo)
+        part[tuples, places] = draw(unfinished[tuples])
+        rows[unfinished] = part
+        unfinished = unfinished[redo.any(axis=1)]
+    return rows
 
 
 def _repeats(rows: np.ndarray) -> np.ndarray:

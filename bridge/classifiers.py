@@ -12,6 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+MOMENTUM = 0.01
+"""Of CurricularFace's running mean, for one query."""
+
 LIMIT = 1 - 1e-7
 """Cosines are kept this far from 1, where the slope of the angle is infinite."""
 
@@ -37,7 +40,7 @@ def curricular_logits(
     Args:
         cosine: float [B, N] in (-1, 1).
         target: int64 [B], class indices.
-        t: float [1], the running mean of the cosine to the own class.
+        t: float [1] or [B, 1], the running mean of the cosine to the own class.
         margin: m, radians.
         scale: gamma.
     """
@@ -78,9 +81,10 @@ class ArcFace(nn.Module):
 class CurricularFace(ArcFace):
     """The published code's classifier, with initialised weights.
 
-    `t` follows the mean cosine to the own class in training mode. `momentum` is that of one
-    update; None makes it 1 - 0.99^B for a batch of B, the B updates of the published code, which
-    sees one query at a time.
+    `t` follows the cosine to the own class in training mode. By default it moves with each query
+    in turn, and the logits of each query use the value after its own move: the published code sees
+    one query at a time, and this is its sequence for the queries of a batch in their order. With
+    `momentum` it moves once per batch, by the mean.
     """
 
     t: torch.Tensor
@@ -98,11 +102,19 @@ class CurricularFace(ArcFace):
         self.register_buffer("t", torch.zeros(1))
 
     def _logits(self, cosine: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        t = self.t
         if self.training and len(target):
-            self._update(cosine.detach().gather(1, target[:, None]).mean(), len(target))
-        return curricular_logits(cosine, target, self.t, self.margin, self.scale)
+            t = self._moved(cosine.detach().gather(1, target[:, None]).squeeze(1))
+            # In place: distributed training keeps hold of this very tensor.
+            self.t.copy_(t[-1])
+        return curricular_logits(cosine, target, t, self.margin, self.scale)
 
-    def _update(self, mean: torch.Tensor, batch_size: int) -> None:
-        momentum = 1 - 0.99**batch_size if self.momentum is None else self.momentum
-        # In place: distributed training keeps hold of this very tensor.
-        self.t.lerp_(mean.expand(1), momentum)
+    def _moved(self, own: torch.Tensor) -> torch.Tensor:
+        """The value of t for each query: float [B, 1] from cosines [B], or [1, 1] of the batch."""
+        if self.momentum is not None:
+            return torch.lerp(self.t, own.mean(), self.momentum)[None]
+        steps = torch.arange(len(own), device=own.device)
+        age = (steps[:, None] - steps).to(torch.float64)
+        weights = torch.where(age >= 0, MOMENTUM * (1 - MOMENTUM) ** age, 0.0)
+        kept = (1 - MOMENTUM) ** (steps + 1).to(torch.float64)
+        return (weights @ own.double() + kept * self.t)[:, None].to(own.dtype)

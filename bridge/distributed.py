@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,3 +64,12 @@ def gather_interleaved(rows: np.ndarray, total: int) -> np.ndarray:
     parts = [torch.empty_like(part) for _ in range(world.size)]
     dist.all_gather(parts, part)
     return torch.stack(parts, dim=1).flatten(0, 1)[:total].cpu().numpy()
+
+
+def union_over_ranks(items: Iterable[int]) -> set[int]:
+    """The items of all ranks together, each once."""
+    if World.current().size == 1:
+        return set(items)
+    parts: list[list[int]] = [[] for _ in range(dist.get_world_size())]
+    dist.all_gather_object(parts, list(items))
+    return set().union(*parts)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from bridge.images import UnreadableImage, decode
+from bridge.images import Encoded, decode_batch
 from bridge.model import Bridge
+
+PART = 8
+"""Images that a thread decodes at a time."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,7 @@ class Embedded:
 
 
 def embed_encoded(
-    model: Bridge, images: Sequence[bytes], *, batch_size: int = 64, threads: int = 2
+    model: Bridge, images: Sequence[Encoded], *, batch_size: int = 64, threads: int = 2
 ) -> Embedded:
     """Decode and embed encoded pictures on the model's device.
 
@@ -42,34 +45,45 @@ def embed_encoded(
     starts = range(0, len(images), batch_size)
     parts = (images[start : start + batch_size] for start in starts)
     decoded = _decode_ahead(parts, model.config.image_size, threads)
-    for start, results in zip(starts, decoded, strict=True):
-        numbered = list(enumerate(results, start))
-        readable = {row: pixels for row, pixels in numbered if isinstance(pixels, np.ndarray)}
-        unreadable |= {row: str(error) for row, error in numbered if row not in readable}
-        if readable:
-            pixels = torch.from_numpy(np.stack(list(readable.values()))).permute(0, 3, 1, 2)
-            descriptors.append(model.embed(pixels.to(device)).cpu().numpy())
-            rows += readable
+    for start, (pixels, bad) in zip(starts, decoded, strict=True):
+        unreadable |= {start + place: why for place, why in bad.items()}
+        places = [place for place in range(len(pixels)) if place not in bad]
+        if places:
+            readable = torch.from_numpy(pixels[places] if bad else pixels).permute(0, 3, 1, 2)
+            descriptors.append(model.embed(readable.to(device)).cpu().numpy())
+            rows += [start + place for place in places]
     return Embedded(np.concatenate(descriptors), np.array(rows, dtype=np.int64), unreadable)
 
 
-def _decode_or_error(data: bytes, size: tuple[int, int]) -> np.ndarray | UnreadableImage:
-    try:
-        return decode(data, size)
-    except UnreadableImage as error:
-        return error
-
-
 def _decode_ahead(
-    parts: Iterator[Sequence[bytes]], size: tuple[int, int], threads: int
-) -> Iterator[list[np.ndarray | UnreadableImage]]:
+    parts: Iterator[Sequence[Encoded]], size: tuple[int, int], threads: int
+) -> Iterator[tuple[np.ndarray, dict[int, str]]]:
     """Decoded parts in order; the next one is decoded while the caller works on this one."""
     with ThreadPoolExecutor(threads) as pool:
         ahead = None
         for part in parts:
-            current = [pool.submit(_decode_or_error, data, size) for data in part]
+            current = _submit(pool, part, size)
             if ahead is not None:
-                yield [future.result() for future in ahead]
+                yield _result(*ahead)
             ahead = current
         if ahead is not None:
-            yield [future.result() for future in ahead]
+            yield _result(*ahead)
+
+
+def _submit(
+    pool: ThreadPoolExecutor, images: Sequence[Encoded], size: tuple[int, int]
+) -> tuple[np.ndarray, list[Future[dict[int, str]]]]:
+    pixels = np.empty((len(images), *size, 3), dtype=np.uint8)
+    parts = (slice(start, start + PART) for start in range(0, len(images), PART))
+    return pixels, [pool.submit(decode_batch, images[part], pixels[part]) for part in parts]
+
+
+def _result(
+    pixels: np.ndarray, parts: list[Future[dict[int, str]]]
+) -> tuple[np.ndarray, dict[int, str]]:
+    unreadable = {
+        number * PART + place: why
+        for number, part in enumerate(parts)
+        for place, why in part.result().items()
+    }
+    return pixels, unreadable

@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 
-from bridge.bliss import BlissConfig
+from bridge.bliss import WINDOW_TOLERANCE, BlissConfig
 from bridge.classifiers import ArcFace, CurricularFace
 
 
@@ -43,10 +43,11 @@ class LossInputs:
         blur: float [B], predicted 1 - BS; None without that head.
         box: float [B, 4], predicted cx, cy, w, h; None without that head.
         objects: int64 [B], class indices.
-        levels: int64 [B], blur levels.
+        positions: float [B], places in the BLISS window: blur levels, or ten times the severity.
         blur_values: float [B], 1 - BS, NaN where unknown.
         boxes: float [B, 4], NaN where unknown.
         supervised: bool [B], images that the classification, blur and localisation losses see.
+        valid: bool [B]; the others are padding or unreadable and contribute nothing.
         tuple_size: S = 1 + N_p + N_n.
     """
 
@@ -54,10 +55,11 @@ class LossInputs:
     blur: torch.Tensor | None
     box: torch.Tensor | None
     objects: torch.Tensor
-    levels: torch.Tensor
+    positions: torch.Tensor
     blur_values: torch.Tensor
     boxes: torch.Tensor
     supervised: torch.Tensor
+    valid: torch.Tensor
     tuple_size: int
 
 
@@ -76,14 +78,16 @@ def joint_loss(
     Raises:
         ValueError: no part is left.
     """
-    seen = inputs.supervised
+    seen = inputs.supervised & inputs.valid
     parts: dict[str, torch.Tensor] = {}
     if config.contrastive:
         parts["contrastive"] = _contrastive(inputs, config, bliss)
     if config.classification and classifier is not None:
         objects = inputs.objects[seen]
         logits = classifier(inputs.descriptors[seen], objects)
-        parts["classification"] = F.cross_entropy(logits, objects)
+        # The mean over no image at all would not be a number.
+        errors = F.cross_entropy(logits, objects, reduction="sum")
+        parts["classification"] = errors / max(len(objects), 1)
     if config.blur and inputs.blur is not None:
         parts["blur"] = blur_loss(inputs.blur[seen], inputs.blur_values[seen])
     if config.localisation and inputs.box is not None:
@@ -96,15 +100,20 @@ def joint_loss(
 
 def _contrastive(inputs: LossInputs, config: LossConfig, bliss: BlissConfig) -> torch.Tensor:
     if config.pairs == "tuple":
-        tuples = inputs.descriptors.unflatten(0, (-1, inputs.tuple_size))
-        return contrastive_tuples(tuples, bliss.num_positives, config.margin)
+        shape = (-1, inputs.tuple_size)
+        tuples, valid = inputs.descriptors.unflatten(0, shape), inputs.valid.unflatten(0, shape)
+        return contrastive_tuples(tuples, bliss.num_positives, config.margin, valid)
+    reach, valid = bliss.contrastive_range, inputs.valid
     return contrastive_batch(
-        inputs.descriptors, inputs.objects, inputs.levels, bliss.contrastive_range, config.margin
+        inputs.descriptors, inputs.objects, inputs.positions, reach, config.margin, valid
     )
 
 
 def contrastive_tuples(
-    descriptors: torch.Tensor, num_positives: int, margin: float = 0.7
+    descriptors: torch.Tensor,
+    num_positives: int,
+    margin: float = 0.7,
+    valid: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Eq. 11 between each query and its samples.
 
@@ -112,10 +121,12 @@ def contrastive_tuples(
         descriptors: float [T, 1 + N_p + N_n, d]: query, positives, negatives.
         num_positives: N_p.
         margin: tau.
+        valid: bool [T, 1 + N_p + N_n]; pairs with another image are left out. None: all are.
 
     Returns:
-        Scalar: the sum over the pairs of a tuple, averaged over the T tuples. (The published code
-        adds the tuples up instead; its gradient is T times this one, in the same direction.)
+        Scalar: the sum over the pairs of a tuple, averaged over the T tuples (with a valid query).
+        The published code adds the tuples up instead; its gradient is T times this one, in the
+        same direction.
 
     Raises:
         ValueError: the shape is another, or there are fewer samples than positives.
@@ -124,49 +135,55 @@ def contrastive_tuples(
         raise ValueError(
             f"{num_positives} positives do not fit tuples of shape {list(descriptors.shape)}."
         )
-    distances = _distances(descriptors[:, :1], descriptors[:, 1:])
+    # The reference's offset, without which equal descriptors have no gradient.
+    distances = (descriptors[:, :1] - descriptors[:, 1:] + 1e-9).square().sum(dim=-1).sqrt()
     positive = torch.arange(distances.shape[1], device=descriptors.device) < num_positives
-    return _pair_losses(distances, positive, margin).sum(dim=1).mean()
+    losses = torch.where(
+        positive, distances.square(), (margin - distances).clamp(min=0).square()
+    ).mul(0.5)
+    if valid is None:
+        return losses.sum(dim=1).mean()
+    counted = valid[:, :1] & valid[:, 1:]
+    return torch.where(counted, losses, 0.0).sum() / valid[:, 0].sum().clamp(min=1)
 
 
 def contrastive_batch(
     descriptors: torch.Tensor,
     labels: torch.Tensor,
-    levels: torch.Tensor | None = None,
-    contrastive_range: int = 5,
+    positions: torch.Tensor | None = None,
+    contrastive_range: float = 5,
     margin: float = 0.7,
-    num_anchors: int | None = None,
+    valid: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Eq. 11 between any two images of a batch, each pair once.
+    """Eq. 11 between any two images of a batch, each pair once: every image is an anchor.
 
     Args:
         descriptors: float [B, d].
         labels: int [B]; equal labels make a positive pair.
-        levels: int [B], blur levels; pairs further apart than `contrastive_range` are left out.
-            None: all pairs count.
+        positions: float [B], places in the window of blur levels; pairs further apart than
+            `contrastive_range` are left out. None: all pairs count.
         contrastive_range: r of Sec. 3.2.
         margin: tau.
-        num_anchors: the divisor; None: B, as every image is an anchor.
+        valid: bool [B]; pairs with another image are left out. None: all are.
 
     Returns:
-        Scalar: the sum over all pairs, divided by the number of anchors.
+        Scalar: the sum over all pairs, divided by the number of (valid) images.
     """
-    distances = _distances(descriptors[:, None], descriptors[None])
-    counted = torch.ones_like(distances, dtype=torch.bool).triu(diagonal=1)
-    if levels is not None:
-        counted &= (levels[:, None] - levels[None]).abs() <= contrastive_range
-    losses = _pair_losses(distances, labels[:, None] == labels[None], margin)
-    return (losses * counted).sum() / (num_anchors or len(descriptors))
-
-
-def _distances(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    # The reference's offset, without which equal descriptors have no gradient.
-    return (a - b + 1e-9).square().sum(dim=-1).sqrt()
-
-
-def _pair_losses(distances: torch.Tensor, positive: torch.Tensor, margin: float) -> torch.Tensor:
-    negative_losses = (margin - distances).clamp(min=0).square()
-    return 0.5 * torch.where(positive, distances.square(), negative_losses)
+    counted = torch.ones(len(descriptors), len(descriptors), device=descriptors.device)
+    counted = counted.bool().triu(diagonal=1)
+    if valid is not None:
+        counted &= valid[:, None] & valid
+    if positions is not None:
+        counted &= (positions[:, None] - positions).abs() <= contrastive_range + WINDOW_TOLERANCE
+    # Products of matrices: the differences of all pairs would take B * B * d numbers.
+    norms = descriptors.square().sum(dim=1)
+    squares = (norms[:, None] + norms - 2 * descriptors @ descriptors.T).clamp(min=0)
+    distances = squares.clamp(min=1e-12).sqrt()
+    losses = torch.where(
+        labels[:, None] == labels, squares, (margin - distances).clamp(min=0).square()
+    )
+    count = len(descriptors) if valid is None else valid.sum().clamp(min=1)
+    return 0.5 * torch.where(counted, losses, 0.0).sum() / count
 
 
 def blur_loss(predicted: torch.Tensor, target: torch.Tensor) -> torch.Tensor:

@@ -41,7 +41,8 @@ class ModelConfig:
     image_size: tuple[int, int] = (240, 320)
     """Height and width to which `embed` brings images."""
     norm: Norm = "none"
-    """What becomes of BatchNorm: removed (the paper's), with frozen statistics, or ordinary."""
+    """What becomes of BatchNorm: removed (none, the paper's), removed with its effect kept in the
+    convolutions (folded), with frozen statistics, or ordinary (batch)."""
     stem_pool: bool = False
     """Keep the max-pooling of torchvision's ResNets: a quarter of the cost, half the resolution."""
     imagenet_norm: bool = False
@@ -79,7 +80,7 @@ PAPER = ModelConfig()
 QUICK = ModelConfig(
     backbone="tf_efficientnet_lite0",
     image_size=(60, 80),
-    norm="frozen",
+    norm="folded",
     imagenet_norm=True,
     cls_dim=512,
     aux_dim=256,

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import os
+import time
+from collections.abc import Iterator, Mapping
+from itertools import takewhile
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
+import numpy as np
 from torch.utils.tensorboard import SummaryWriter
 
 from bridge import storage
+from bridge.progress import duration
+from bridge.validation import CHOICE, TOP
 
 METRICS_FILE = "metrics.jsonl"
+SECONDS_BETWEEN_UPLOADS = 30.0
+"""Object stores cannot append: there the whole file is written again, but not more often."""
 
 
 class RunLog:
@@ -19,13 +27,17 @@ class RunLog:
 
     def __init__(self, run: str, from_step: int) -> None:
         """Open the log of the folder `run`, which may hold an earlier part of the same run."""
-        self._path = storage.join(run, METRICS_FILE)
-        self._lines = [line for line in read_metrics(run) if line["step"] <= from_step]
-        self._write()
+        path = storage.join(run, METRICS_FILE)
+        kept = [line for line in _lines(_read(path)) if json.loads(line)["step"] <= from_step]
+        # A new file in place of the old one: a process of an earlier attempt that is still dying
+        # keeps writing into the old.
+        storage.write_bytes(path, b"".join(kept))
+        remote = storage.is_uri(run)
+        self._lines: _Sink = _Uploaded(path, kept) if remote else _Appended(path)
         # Event files can only be appended to, which object stores do not offer.
         self._events = (
             None
-            if storage.is_uri(run)
+            if remote
             else SummaryWriter(storage.join(run, "tensorboard"), purge_step=from_step + 1)
         )
 
@@ -38,46 +50,158 @@ class RunLog:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._lines.close()
         if self._events is not None:
             self._events.close()
 
     def add(self, step: int, values: Mapping[str, Any]) -> None:
         """Log the values of a step; numbers also go to TensorBoard."""
-        self._lines.append({"step": step, **values})
-        self._write()
+        self._lines.add((json.dumps({"step": step, **values}) + "\n").encode())
         if self._events is not None:
             for name, value in values.items():
                 if isinstance(value, int | float):
                     self._events.add_scalar(name, value, step)
             self._events.flush()
 
-    def _write(self) -> None:
-        text = "".join(json.dumps(line) + "\n" for line in self._lines)
-        storage.write_bytes(self._path, text.encode())
+    def add_picture(self, name: str, step: int, picture: np.ndarray) -> None:
+        """Show a picture, uint8 [H, W, 3], in TensorBoard (not on object stores)."""
+        if self._events is not None:
+            self._events.add_image(name, picture, step, dataformats="HWC")
+            self._events.flush()
+
+    def flush(self) -> None:
+        """Write what is waiting: a checkpoint must not outlive the lines before it."""
+        self._lines.flush()
+
+
+class _Sink(Protocol):
+    """Where encoded lines go."""
+
+    def add(self, line: bytes) -> None: ...
+    def flush(self) -> None: ...
+    def close(self) -> None: ...
+
+
+class _Appended:
+    """A file on a disk: every line is there at once."""
+
+    def __init__(self, path: str) -> None:
+        self._file = open(path, "ab")  # noqa: SIM115
+
+    def add(self, line: bytes) -> None:
+        self._file.write(line)
+        self.flush()
+
+    def flush(self) -> None:
+        self._file.flush()
+        # On network disks others see nothing before this.
+        os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class _Uploaded:
+    """An object of a store, written as a whole."""
+
+    def __init__(self, path: str, lines: list[bytes]) -> None:
+        self._path = path
+        self._lines = lines
+        self._waiting = False
+        self._uploaded = time.monotonic()
+
+    def add(self, line: bytes) -> None:
+        self._lines.append(line)
+        self._waiting = True
+        if time.monotonic() - self._uploaded >= SECONDS_BETWEEN_UPLOADS:
+            self.flush()
+
+    def flush(self) -> None:
+        if self._waiting:
+            storage.write_bytes(self._path, b"".join(self._lines))
+            self._waiting, self._uploaded = False, time.monotonic()
+
+    def close(self) -> None:
+        self.flush()
+
+
+class MetricsReader:
+    """Follows a run's metrics.jsonl, from another process or machine."""
+
+    def __init__(self, run: str) -> None:
+        self._path = storage.join(run, METRICS_FILE)
+        self._seen: list[bytes] = []
+        self._end = 0
+
+    def new_lines(self) -> list[dict[str, Any]]:
+        """Lines since the last call; at first all there are.
+
+        Where a restart has cut lines back, those that are written in their place are new; those
+        that stayed are not returned again. A line that is being written waits for the next call.
+        """
+        last = self._seen[-1] if self._seen else b""
+        tail = _read(self._path, self._end - len(last))
+        if tail.startswith(last):
+            fresh = list(_lines(tail[len(last) :]))
+        else:
+            lines = list(_lines(_read(self._path)))
+            same = takewhile(lambda pair: pair[0] == pair[1], zip(lines, self._seen, strict=False))
+            stayed = len(list(same))
+            self._seen, fresh = lines[:stayed], lines[stayed:]
+        self._seen += fresh
+        self._end = sum(map(len, self._seen))
+        return [json.loads(line) for line in fresh]
 
 
 def read_metrics(run: str) -> list[dict[str, Any]]:
     """All lines of a run's metrics.jsonl so far (none where it has not begun)."""
-    path = storage.join(run, METRICS_FILE)
-    if not storage.exists(path):
-        return []
-    return [json.loads(line) for line in storage.read_bytes(path).decode().splitlines()]
+    return MetricsReader(run).new_lines()
+
+
+def _read(path: str, start: int = 0) -> bytes:
+    """A file from a byte on; nothing where it is shorter or does not exist."""
+    fs, inner = storage.filesystem(path)
+    try:
+        with fs.open_input_file(inner) as file:
+            if file.size() <= start:
+                return b""
+            file.seek(start)
+            return file.read()
+    except FileNotFoundError:
+        return b""
+
+
+def _lines(data: bytes) -> Iterator[bytes]:
+    """The whole lines, up to the first that a crash has left unreadable."""
+    for line in data.splitlines(keepends=True):
+        try:
+            value = json.loads(line)
+        except ValueError:
+            return
+        if not (isinstance(value, dict) and "step" in value and line.endswith(b"\n")):
+            return
+        yield line
 
 
 def format_line(line: Mapping[str, Any]) -> str:
     """One line of metrics for people."""
     total, step = line["total_steps"], line["step"]
-    parts = " ".join(
+    parts = ", ".join(
         f"{name.removeprefix('loss/')} {value:.3f}"
         for name, value in line.items()
         if name.startswith("loss/") and name != "loss/total"
     )
-    left = (total - step) * line["images_per_step"] / line["images_per_second"]
-    text = (
-        f"step {step}/{total} epoch {line['epoch'] + 1}  loss {line['loss/total']:.3f} ({parts})  "
-        f"{line['images_per_second']:.0f} images/s, data wait {line['data_wait']:.1%}, "
-        f"{left:.0f} s left"
-    )
-    if "validation/map" in line:
-        text += f"  validation mAP {line['validation/map']:.4f}"
-    return text
+    left = (total - step) * line["images_per_step"] / max(line["images_per_second"], 1e-9)
+    texts = [
+        f"step {step}/{total}",
+        f"epoch {line['epoch'] + 1}",
+        f"loss {line['loss/total']:.3f} ({parts})",
+        f"{line['images_per_second']:.0f} images/s",
+        f"data wait {line['data_wait']:.1%}",
+        f"{duration(left)} left",
+    ]
+    if line.get("unreadable"):
+        texts.append(f"unreadable images {line['unreadable']:.0f}")
+    if CHOICE in line:
+        texts.append(f"validation mAP@{TOP} {line[CHOICE]:.4f}, mAP {line['validation/map']:.4f}")
+    return "  ".join(texts)

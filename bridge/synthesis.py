@@ -150,6 +150,7 @@ def _row(entry: ObjectEntry, trajectory: int, sample: Sample, fmt: ImageFormat) 
         "window": sample.window,
         "blur_severity": sample.blur_severity,
         "blur_level": sample.blur_level,
+        "mean_opacity": sample.mean_opacity,
         "bbox": sample.bbox,
         "background_id": sample.background_id,
     }

@@ -6,75 +6,34 @@ Nothing here knows of Ray. `Trainer.run` is a generator of events, so that whoev
 
 from __future__ import annotations
 
-import math
 import time
-from collections import defaultdict
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from bridge.bliss import BlissConfig, BlissSampler
+from bridge import storage
+from bridge.bliss import BlissSampler
 from bridge.checkpoint import WEIGHTS_FILE, save_model
-from bridge.distributed import World, gather_rows
+from bridge.distributed import World, union_over_ranks
 from bridge.errors import InputError
-from bridge.losses import LossConfig, LossInputs, joint_loss
 from bridge.model import Bridge
+from bridge.recipe import Compute, Recipe
+from bridge.step import AveragedWeights, TupleLosses
 from bridge.training_data import Batch, TrainingData, prefetch
 from bridge.validation import CHOICE, ValidationData, validate
 
 STATE_FILE = "training_state.pt"
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """How to train. The defaults are the paper's."""
-
-    epochs: int = 30
-    """Passes over the training selection: every image is a query once per epoch."""
-    batch_size: int = 32
-    """Tuples per optimisation step, over all workers together."""
-    learning_rate: float = 1e-4
-    """Of Adam."""
-    schedule: Literal["constant", "cosine"] = "constant"
-    """Learning rate over time; cosine ends at 0."""
-    warmup_steps: int = 0
-    """Steps over which the learning rate rises from 0."""
-    supervise: Literal["query", "all"] = "query"
-    """Images of a tuple that the classification, blur and localisation losses see."""
-    sharp_only: bool = False
-    """Train on the sharp image of each trajectory only (the paper's Ours-sharp)."""
-    validate_every: int = 0
-    """Steps between validations and checkpoints, besides those after each epoch; 0: none."""
-    log_every: int = 20
-    """Steps between lines of metrics."""
-    seed: int = 0
-    """Of the initial weights, the selection and the plan."""
-    bliss: BlissConfig = field(default_factory=BlissConfig)
-    """Selection of the contrastive samples."""
-    loss: LossConfig = field(default_factory=LossConfig)
-    """Losses and their weights."""
-
-    def __post_init__(self) -> None:
-        least = {
-            "epochs": 1,
-            "batch_size": 1,
-            "log_every": 1,
-            "warmup_steps": 0,
-            "validate_every": 0,
-            "seed": 0,
-        }
-        for name, value in least.items():
-            if getattr(self, name) < value:
-                option = f"--{name.replace('_', '-')}"
-                raise InputError(f"{option} must be at least {value}, not {getattr(self, name)}.")
-        if self.learning_rate <= 0:
-            raise InputError(f"--learning-rate must be positive, not {self.learning_rate}.")
+class NonFiniteLoss(RuntimeError):
+    """A loss or gradient was NaN or infinite; raised on all ranks alike."""
 
 
 @dataclass(frozen=True)
@@ -89,52 +48,13 @@ class Event:
     """With a checkpoint: the validation mAP is the best so far."""
 
 
-def batch_size(recipe: Recipe, num_tuples: int, workers: int) -> int:
-    """Tuples per step: the recipe's, or as many as there are for every worker alike.
-
-    Raises:
-        InputError: the recipe's do not divide over the workers, or there are fewer than workers.
-    """
-    if recipe.batch_size % workers:
-        raise InputError(
-            f"A batch of {recipe.batch_size} tuples does not divide over {workers} workers: choose "
-            "another --batch-size or --num-workers."
-        )
-    if num_tuples < workers:
-        raise InputError(f"{num_tuples} training tuples are too few for {workers} workers.")
-    return min(recipe.batch_size, num_tuples // workers * workers)
-
-
-class TupleLosses(nn.Module):
-    """The network with the losses of a whole batch: what one training step differentiates."""
-
-    def __init__(self, model: Bridge, recipe: Recipe) -> None:
-        super().__init__()
-        self.model = model
-        self._recipe = recipe
-
-    def forward(self, batch: Batch) -> dict[str, torch.Tensor]:
-        """All images of all tuples in one forward; losses over the batch of all workers."""
-        output = self.model(batch.images.float() / 255.0)
-        queries = torch.zeros(len(batch.objects), dtype=torch.bool, device=batch.objects.device)
-        queries[:: batch.tuple_size] = True
-        supervised = queries if self._recipe.supervise == "query" else torch.ones_like(queries)
-        inputs = LossInputs(
-            descriptors=gather_rows(output.descriptor),
-            blur=None if output.blur is None else gather_rows(output.blur),
-            box=None if output.box is None else gather_rows(output.box),
-            objects=gather_rows(batch.objects),
-            levels=gather_rows(batch.levels),
-            blur_values=gather_rows(batch.blur_values),
-            boxes=gather_rows(batch.boxes),
-            supervised=gather_rows(supervised),
-            tuple_size=batch.tuple_size,
-        )
-        return joint_loss(inputs, self.model.classifier, self._recipe.loss, self._recipe.bliss)
-
-
 class Trainer:
-    """The training loop and its state."""
+    """The training loop and its state.
+
+    Every draw of every rank (plan, augmentation, whatever a backbone drops at random) is keyed by
+    the seed and the step, so a checkpoint needs no random state and a run continues exactly where
+    it stood, also with another number of workers.
+    """
 
     def __init__(
         self,
@@ -145,6 +65,8 @@ class Trainer:
         *,
         device: str = "cpu",
         threads: int = 2,
+        compute: Compute | None = None,
+        checkpoint_every: int = 0,
         model_info: dict[str, Any] | None = None,
     ) -> None:
         """Prepare to train `model` in place.
@@ -156,145 +78,246 @@ class Trainer:
             validation: what to choose the best model by; None chooses the last.
             device: where to compute.
             threads: that decode images.
+            compute: precision and memory; default: that of the device.
+            checkpoint_every: steps between checkpoints besides those at validations; 0: none.
             model_info: recorded beside the weights (e.g. what they were trained on).
 
         Raises:
-            InputError: where the data cannot fill a batch for every worker.
+            InputError: there are more workers than tuples in a step.
         """
         self.recipe = recipe
         self.step = 0
         self.best_map = -1.0
+        self._compute = compute or Compute()
         self._world = World.current()
         self._device = torch.device(device)
         self._threads = threads
         self._data = data
         self._validation = validation
+        self._checkpoint_every = checkpoint_every
         self._model_info = model_info or {}
-        self.sampler = BlissSampler(
-            data.labels.object, data.labels.blur_level, recipe.bliss, recipe.seed
-        )
-        self._batch_size = batch_size(recipe, len(self.sampler), self._world.size)
-        self.steps_per_epoch = len(self.sampler) // self._batch_size
-        self.total_steps = recipe.epochs * self.steps_per_epoch
-        samples = 1 + recipe.bliss.num_positives + recipe.bliss.num_negatives
-        self.images_per_step = self._batch_size * samples
+        self.sampler = BlissSampler(data.labels.object, data.positions, recipe.bliss, recipe.seed)
+        self._tuples_per_step = recipe.tuples_per_step(len(self.sampler))
+        check_workers(self._tuples_per_step, self._world.size)
+        self.steps_per_epoch = len(self.sampler) // self._tuples_per_step
+        self.total_steps = recipe.steps or recipe.epochs * self.steps_per_epoch
+        self.images_per_step = self._tuples_per_step * recipe.tuple_size
         self.model = model.to(self._device).train()
-        self._losses: nn.Module = TupleLosses(self.model, recipe)
-        if self._world.size > 1:
-            weights = recipe.loss
-            self._losses = DistributedDataParallel(
-                self._losses,
-                device_ids=[self._device] if self._device.type == "cuda" else None,
-                # A head whose loss has no weight gets no gradient.
-                find_unused_parameters=not (
-                    weights.classification and weights.blur and weights.localisation
-                ),
-            )
-        self._optimizer = torch.optim.Adam(self.model.parameters(), lr=recipe.learning_rate)
+        self._average = AveragedWeights(model, recipe.ema_decay) if recipe.ema_decay else None
+        self.model.backbone.gradient_checkpointing = self._compute.gradient_checkpointing
+        if self._compute.compile:
+            self.model.backbone.compile()
+        self._losses = self._distributed(TupleLosses(self.model, recipe, self._compute))
+        self._optimizer = torch.optim.Adam(
+            self.model.parameters(), lr=recipe.learning_rate, fused=True
+        )
+
+    def _distributed(self, losses: TupleLosses) -> nn.Module:
+        if self._world.size == 1:
+            return losses
+        weights = self.recipe.loss
+        return DistributedDataParallel(
+            losses,
+            device_ids=[self._device] if self._device.type == "cuda" else None,
+            gradient_as_bucket_view=True,
+            # A head whose loss has no weight gets no gradient.
+            find_unused_parameters=not (
+                weights.classification and weights.blur and weights.localisation
+            ),
+        )
+
+    @property
+    def evaluated(self) -> Bridge:
+        """The network that is validated and kept: the averaged one where there is an average."""
+        return self._average.model if self._average else self.model
+
+    @property
+    def plan_hash(self) -> str:
+        """SHA-256 of what decides the rows of every step: of the first epoch and its division."""
+        return storage.sha256(self.sampler.plan(0).tobytes() + str(self._tuples_per_step).encode())
 
     def learning_rate(self, step: int) -> float:
         """The learning rate of a step (0-based), a function of the recipe alone."""
-        rate = self.recipe.learning_rate
-        if step < self.recipe.warmup_steps:
-            return rate * (step + 1) / self.recipe.warmup_steps
-        if self.recipe.schedule == "constant":
-            return rate
-        span = max(1, self.total_steps - self.recipe.warmup_steps)
-        return rate * 0.5 * (1 + math.cos(math.pi * (step - self.recipe.warmup_steps) / span))
+        return self.recipe.rate(step, self.total_steps)
 
-    def run(self) -> Iterator[Event]:
-        """Train from the current step to the end, yielding an event per interval."""
-        sums: dict[str, float] = defaultdict(float)
-        started, steps, waited = time.monotonic(), 0, 0.0
-        batches = prefetch(self._data, self._slices(), self.model.config.image_size, self._threads)
-        while self.step < self.total_steps:
-            asked = time.monotonic()
-            batch = next(batches).to(self._device)
-            waited += time.monotonic() - asked
-            for name, value in self.train_step(batch).items():
-                sums[name] += value
-            steps += 1
-            checkpoint = self._is_checkpoint()
-            if not checkpoint and self.step % self.recipe.log_every:
-                continue
-            elapsed = time.monotonic() - started
-            metrics = {name: value / steps for name, value in sums.items()} | {
-                "learning_rate": self.learning_rate(self.step - 1),
-                "seconds": elapsed,
-                "images_per_second": steps * self.images_per_step / elapsed,
-                "data_wait": waited / elapsed,
-            }
-            yield self._checkpoint_event(metrics) if checkpoint else self._event(metrics)
-            sums, started, steps, waited = defaultdict(float), time.monotonic(), 0, 0.0
+    def run(self, poll: Callable[[], bool] | None = None) -> Iterator[Event]:
+        """Train from the current step to the end, yielding an event per interval.
 
-    def train_step(self, batch: Batch) -> dict[str, float]:
-        """One optimisation step (Eq. 12); returns the loss and its parts.
+        Args:
+            poll: called on every rank after each `log_every` steps; True asks for a checkpoint.
 
         Raises:
-            FloatingPointError: the loss is not finite; the weights are those before the step.
+            NonFiniteLoss: names the step and the images; no later event was yielded, so the last
+                checkpoint is sound.
+            InputError: too many training images are unreadable.
         """
+        history: list[dict[str, torch.Tensor]] = []
+        started, waited = time.monotonic(), 0.0
+        size = self.model.config.image_size
+        pin = self._device.type == "cuda"
+        batches = prefetch(self._data, self._slices(), size, self._threads, pin_memory=pin)
+        with closing(batches):
+            while self.step < self.total_steps:
+                asked = time.monotonic()
+                batch = next(batches).to(self._device)
+                waited += time.monotonic() - asked
+                history.append(self.train_step(batch))
+                at_line = self.step % self.recipe.log_every == 0
+                polled = bool(at_line and poll is not None and poll())
+                if not (at_line or self._is_checkpoint()):
+                    continue
+                values = self._means(history)
+                elapsed = time.monotonic() - started
+                metrics = values | {
+                    "learning_rate": self.learning_rate(self.step - 1),
+                    "seconds": elapsed,
+                    "images_per_second": len(history) * self.images_per_step / elapsed,
+                    "data_wait": waited / elapsed,
+                    "unreadable": len(union_over_ranks(self._data.unreadable)),
+                }
+                yield self._event(metrics, polled)
+                history, started, waited = [], time.monotonic(), 0.0
+
+    def train_step(self, batch: Batch) -> dict[str, torch.Tensor]:
+        """One optimisation step (Eq. 12).
+
+        Returns:
+            Scalars on the device: the loss, its parts, and the length of the gradient.
+        """
+        torch.manual_seed(self._key(self.step * self._world.size + self._world.rank))
         for group in self._optimizer.param_groups:
             group["lr"] = self.learning_rate(self.step)
-        losses = self._losses(batch)
-        values = {f"loss/{name}": float(value.detach()) for name, value in losses.items()}
-        if not math.isfinite(values["loss/total"]):
-            raise FloatingPointError(f"The loss of step {self.step} is not finite: {values}.")
+        losses = self._losses(batch, self._keys(batch))
         self._optimizer.zero_grad(set_to_none=True)
         losses["total"].backward()
+        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
+        length = torch.nn.utils.get_total_norm(gradients)
         self._optimizer.step()
+        if self._average is not None:
+            self._average.update(self.model, self.step)
         self.step += 1
-        return values
+        values = {f"loss/{name}": value.detach() for name, value in losses.items()}
+        return values | {"gradient_norm": length}
+
+    def _key(self, number: int) -> int:
+        """Different for every number and seed, in the range of an int64."""
+        return (self.recipe.seed << 40) + number
+
+    def _keys(self, batch: Batch) -> torch.Tensor:
+        """For the augmentation of each image: its place in all epochs' plans, and the seed."""
+        share = -(-self._tuples_per_step // self._world.size)
+        first = self.step * self._tuples_per_step + self._world.rank * share
+        places = torch.arange(len(batch.objects), device=self._device)
+        return places + self._key(first * batch.tuple_size)
+
+    def _means(self, history: list[dict[str, torch.Tensor]]) -> dict[str, float]:
+        """Means over the steps since the last event.
+
+        Values stay on the device until here: fetching them would stop it in every step.
+        """
+        names = list(history[0])
+        table = torch.stack([torch.stack([v.float() for v in step.values()]) for step in history])
+        values = table.cpu()
+        if not values.isfinite().all():
+            first = int((~values.isfinite()).any(dim=1).nonzero()[0])
+            parts = dict(zip(names, values[first].tolist(), strict=True))
+            raise NonFiniteLoss(self._complaint(self.step - len(history) + first, parts))
+        return dict(zip(names, values.double().mean(dim=0).tolist(), strict=True))
+
+    def _complaint(self, step: int, parts: dict[str, float]) -> str:
+        epoch, place = divmod(step, self.steps_per_epoch)
+        start = place * self._tuples_per_step
+        rows = np.unique(self.sampler.plan(epoch)[start : start + self._tuples_per_step])
+        ids = self._data.labels.image_id.take(rows).to_pylist()
+        shown = ", ".join(f"{name} {value:g}" for name, value in parts.items())
+        return f"Step {step} gave a loss that is not finite ({shown}); its images: {' '.join(ids)}"
 
     def _slices(self) -> Iterator[np.ndarray]:
-        """This rank's tuples of every step from the current one on."""
-        share = self._batch_size // self._world.size
+        """This rank's tuples of every step from the current one on, filled up with -1."""
         epoch, plan = -1, np.empty((0, 0), dtype=np.int32)
         for step in range(self.step, self.total_steps):
             if step // self.steps_per_epoch != epoch:
                 epoch = step // self.steps_per_epoch
                 plan = self.sampler.plan(epoch)
-            start = step % self.steps_per_epoch * self._batch_size + self._world.rank * share
-            yield plan[start : start + share]
+            start = step % self.steps_per_epoch * self._tuples_per_step
+            tuples = plan[start : start + self._tuples_per_step]
+            yield share_of(tuples, self._world.rank, self._world.size)
+
+    def _is_validation(self) -> bool:
+        every = self.recipe.validate_every
+        at_end = self.step % self.steps_per_epoch == 0 or self.step == self.total_steps
+        return at_end or (every > 0 and self.step % every == 0)
 
     def _is_checkpoint(self) -> bool:
-        every = self.recipe.validate_every
-        return self.step % self.steps_per_epoch == 0 or (every > 0 and self.step % every == 0)
+        every = self._checkpoint_every
+        return self._is_validation() or (every > 0 and self.step % every == 0)
 
-    def _event(
-        self, metrics: dict[str, float], checkpoint: bool = False, improved: bool = False
-    ) -> Event:
+    def _event(self, metrics: dict[str, float], polled: bool) -> Event:
         epoch = (self.step - 1) // self.steps_per_epoch
-        return Event(self.step, epoch, metrics, checkpoint, improved)
-
-    def _checkpoint_event(self, metrics: dict[str, float]) -> Event:
+        if not self._is_validation():
+            return Event(self.step, epoch, metrics, polled or self._is_checkpoint())
         if self._validation is None:
-            return self._event(metrics, checkpoint=True, improved=True)
-        scores = validate(self.model, self._validation, self._threads)
+            return Event(self.step, epoch, metrics, checkpoint=True, improved=True)
+        scores = validate(self.evaluated, self._validation, self._threads)
         improved = scores[CHOICE] > self.best_map
         self.best_map = max(self.best_map, scores[CHOICE])
-        return self._event(metrics | scores, checkpoint=True, improved=improved)
+        return Event(self.step, epoch, metrics | scores, checkpoint=True, improved=improved)
+
+    def example_batch(self, num_tuples: int = 4) -> Batch:
+        """The first tuples of the first epoch, to look at, on the trainer's device."""
+        tuples = self.sampler.plan(0)[:num_tuples]
+        return self._data.batch(tuples, self.model.config.image_size).to(self._device)
 
     def save(self, folder: Path) -> None:
-        """Write the model and all that a bit-equal continuation needs."""
-        self.save_model(folder)
+        """Write all that a bit-equal continuation needs."""
+        save_model(self.model, folder)
         state = {
             "step": self.step,
             "best_map": self.best_map,
+            "plan_hash": self.plan_hash,
             "optimizer": self._optimizer.state_dict(),
+            "average": self._average.model.state_dict() if self._average else None,
         }
         torch.save(state, folder / STATE_FILE)
 
     def save_model(self, folder: str | Path) -> None:
-        """Write the MODEL folder alone, local or on an object store."""
+        """Write the MODEL folder of the evaluated network, local or on an object store."""
         info = {"step": self.step, "classes": list(self._data.labels.objects)}
-        save_model(self.model, folder, extra=info | self._model_info)
+        save_model(self.evaluated, folder, extra=info | self._model_info)
 
     def load(self, folder: Path) -> None:
-        """Continue from what `save` wrote."""
+        """Continue from what `save` wrote, by any number of workers.
+
+        Raises:
+            InputError: it was written for another plan: other data, seed or sampling.
+        """
         from safetensors.torch import load_file
 
-        self.model.load_state_dict(load_file(folder / WEIGHTS_FILE))
         state = torch.load(folder / STATE_FILE, weights_only=True, map_location=self._device)
+        if state["plan_hash"] != self.plan_hash:
+            raise InputError(
+                f"The checkpoint of step {state['step']} was written for another training plan: "
+                "other data, another seed or other sampling."
+            )
+        self.model.load_state_dict(load_file(folder / WEIGHTS_FILE))
+        if self._average is not None:
+            self._average.model.load_state_dict(state["average"])
         self.step = state["step"]
         self.best_map = state["best_map"]
         self._optimizer.load_state_dict(state["optimizer"])
+
+
+def check_workers(tuples_per_step: int, workers: int) -> None:
+    """InputError where some workers would have nothing to do."""
+    if workers > tuples_per_step:
+        raise InputError(
+            f"{workers} workers are too many for steps of {tuples_per_step} tuples: a larger "
+            "--batch-size or fewer --num-workers."
+        )
+
+
+def share_of(tuples: np.ndarray, rank: int, workers: int) -> np.ndarray:
+    """One rank's part of a step's tuples, of equal length on all ranks: filled up with -1."""
+    share = -(-len(tuples) // workers)
+    mine = tuples[rank * share : (rank + 1) * share]
+    return np.pad(mine, ((0, share - len(mine)), (0, 0)), constant_values=-1)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import Literal
 
 import numpy as np
 import torch
 
+from bridge.bliss import BlissConfig, positions
 from bridge.dataset.cache import ImageCache, open_cache
 from bridge.dataset.labels import Labels, read_labels
 from bridge.dataset.manifest import Manifest
@@ -17,83 +21,254 @@ from bridge.dataset.splits import training_rows
 from bridge.errors import InputError
 from bridge.images import decode_batch
 
+BlurTarget = Literal["eroded", "opacity"]
+
+PADDING = -1
+"""A row of a plan that stands for no image."""
+
+MAX_UNREADABLE = 0.01
+"""Share of the selection's images that may be unreadable; a single one always may."""
+
+AHEAD = 2
+"""Batches that are decoded, or being decoded, while the consumer works on another one."""
+
+PART = 16
+"""Images that a thread decodes at a time, at most."""
+
+PAPERS_SAMPLES = BlissConfig()
+
 
 @dataclass(frozen=True)
 class Batch:
     """T tuples of S images each, flattened to B = T*S rows in tuple order.
 
     Attributes:
-        images: uint8 [B, 3, H, W].
+        images: uint8 [B, 3, H, W], channels last in memory; zeros where not valid.
         objects: int64 [B], class indices of the training objects.
+        positions: float32 [B], places in the window of BLISS: blur levels, or 10*BS.
         levels: int64 [B], blur levels.
-        blur_values: float32 [B], 1 - BS, NaN where unknown.
+        blur_values: float32 [B], what the blur head is to predict, NaN where unknown.
         boxes: float32 [B, 4], NaN where unknown.
+        valid: bool [B], False for padding and unreadable images, which no loss may see.
+        rows: int64 [B], rows of the selection, -1 for padding.
         tuple_size: S.
     """
 
     images: torch.Tensor
     objects: torch.Tensor
+    positions: torch.Tensor
     levels: torch.Tensor
     blur_values: torch.Tensor
     boxes: torch.Tensor
+    valid: torch.Tensor
+    rows: torch.Tensor
     tuple_size: int
 
     def to(self, device: torch.device) -> Batch:
-        """The batch on another device."""
-        tensors = {
-            name: value.to(device, non_blocking=True)
-            for name, value in vars(self).items()
-            if isinstance(value, torch.Tensor)
-        }
+        """The batch on another device; the copy is asynchronous where the memory is pinned."""
+        tensors = {name: value.to(device, non_blocking=True) for name, value in self._tensors()}
         return Batch(**tensors, tuple_size=self.tuple_size)
+
+    def pin_memory(self) -> Batch:
+        """The batch in memory that a GPU copies from by itself."""
+        tensors = {name: value.pin_memory() for name, value in self._tensors()}
+        return Batch(**tensors, tuple_size=self.tuple_size)
+
+    def _tensors(self) -> list[tuple[str, torch.Tensor]]:
+        return [(name, v) for name, v in vars(self).items() if isinstance(v, torch.Tensor)]
 
 
 @dataclass(frozen=True)
 class TrainingData:
-    """The training selection: labels and, in the same order, encoded images."""
+    """The training selection of N images: labels and, in the same order, encoded images.
+
+    Attributes:
+        labels: of the selection.
+        images: its encoded images.
+        blur_values: float32 [N], targets of the blur head, NaN where unknown.
+        positions: float32 [N], places in the window of BLISS.
+        unreadable: why, by row, for the images that could not be decoded so far.
+    """
 
     labels: Labels
     images: ImageCache
+    blur_values: np.ndarray
+    positions: np.ndarray
+    unreadable: dict[int, str] = field(default_factory=dict)
+    _lock: Lock = field(default_factory=Lock, repr=False, compare=False)
 
     def batch(self, tuples: np.ndarray, image_size: tuple[int, int]) -> Batch:
-        """Decode the tuples (int [T, S], rows of the selection)."""
-        rows = tuples.reshape(-1)
-        pixels = decode_batch([self.images[int(row)] for row in rows], image_size)
+        """Decode the tuples (int [T, S], rows of the selection; -1 is padding).
+
+        An image that cannot be decoded is black, not `valid`, and noted in `unreadable`.
+
+        Raises:
+            InputError: more than `MAX_UNREADABLE` of the selection, and more than one image,
+                have been unreadable so far.
+        """
+        pixels = _memory(tuples.size, image_size, pinned=False)
+        decoded = self._decode(tuples.reshape(-1), pixels.numpy())
+        return self._assemble(tuples, pixels, decoded)
+
+    def _decode(self, rows: np.ndarray, out: np.ndarray) -> np.ndarray:
+        """Decode rows into uint8 [B, H, W, 3]; returns bool [B], which of them hold an image."""
+        encoded = [None if row == PADDING else self.images[row] for row in rows.tolist()]
+        unreadable = decode_batch(encoded, out)
+        valid = rows != PADDING
+        if unreadable:
+            valid[list(unreadable)] = False
+            self._note({int(rows[place]): why for place, why in unreadable.items()})
+        return valid
+
+    def _note(self, unreadable: dict[int, str]) -> None:
+        with self._lock:
+            self.unreadable.update(unreadable)
+            count = len(self.unreadable)
+            row, why = next(iter(self.unreadable.items()))
+        if count > max(1, MAX_UNREADABLE * len(self.labels)):
+            raise InputError(
+                f"{count} of {len(self.labels)} training images are unreadable, more than the "
+                f"{MAX_UNREADABLE:.0%} that training bears; the first is "
+                f"{self.labels.image_id[row]}: {why}."
+            )
+
+    def _assemble(self, tuples: np.ndarray, pixels: torch.Tensor, valid: np.ndarray) -> Batch:
+        rows = tuples.reshape(-1).astype(np.int64)
+        padding = rows == PADDING
+        # Padding borrows the labels of row 0, so that every label is in range; nobody sees them.
+        labelled = np.where(padding, 0, rows)
+        labels = self.labels
         return Batch(
-            images=torch.from_numpy(pixels),
-            objects=torch.from_numpy(self.labels.object[rows].astype(np.int64)),
-            levels=torch.from_numpy(self.labels.blur_level[rows].astype(np.int64)),
-            blur_values=torch.from_numpy(1.0 - self.labels.blur_severity[rows]),
-            boxes=torch.from_numpy(self.labels.bbox[rows]),
+            images=pixels.permute(0, 3, 1, 2),
+            objects=torch.from_numpy(labels.object[labelled].astype(np.int64)),
+            positions=torch.from_numpy(self.positions[labelled]),
+            levels=torch.from_numpy(labels.blur_level[labelled].astype(np.int64)),
+            blur_values=torch.from_numpy(self.blur_values[labelled]),
+            boxes=torch.from_numpy(labels.bbox[labelled]),
+            valid=torch.from_numpy(valid),
+            rows=torch.from_numpy(rows),
             tuple_size=tuples.shape[1],
         )
 
 
 def load_training_data(
-    dataset: str, manifest: Manifest, seed: int, *, sharp_only: bool = False
+    dataset: str,
+    manifest: Manifest,
+    seed: int,
+    *,
+    sharp_only: bool = False,
+    blur_target: BlurTarget = "eroded",
+    bliss: BlissConfig = PAPERS_SAMPLES,
 ) -> TrainingData:
-    """The balanced training selection of a dataset (Sec. 5); InputError where there is none."""
+    """The balanced training selection of a dataset (Sec. 5).
+
+    Args:
+        dataset: its folder.
+        manifest: its manifest.
+        seed: of the selection.
+        sharp_only: the sharp image of each trajectory only.
+        blur_target: "eroded" is 1 - BS (Eq. 5); "opacity" the mean opacity of the object without
+            erosion, which the paper compares with.
+        bliss: its `window` decides the places of the images in the window of blur.
+
+    Raises:
+        InputError: there are no training images, or they have no mean opacity.
+    """
     labels = read_labels(dataset, manifest, "train")
     rows = training_rows(labels, seed, sharp_only=sharp_only)
     if not len(rows):
         raise InputError(f"{dataset} has no training images of blur levels 1 to 6.")
     selected = labels.take(rows)
-    return TrainingData(selected, open_cache(selected, manifest.content_hash))
+    blur_values = _blur_values(dataset, selected, blur_target)
+    places = positions(selected.blur_level, selected.blur_severity, bliss)
+    return TrainingData(selected, open_cache(selected, manifest.content_hash), blur_values, places)
+
+
+def _blur_values(dataset: str, labels: Labels, target: BlurTarget) -> np.ndarray:
+    if target == "eroded":
+        return 1.0 - labels.blur_severity
+    if np.isnan(labels.mean_opacity).all():
+        raise InputError(
+            f"{dataset} was synthesised before the opacity without erosion was kept: it has no "
+            "mean_opacity column. Synthesise it again, or use --blur-target eroded."
+        )
+    return labels.mean_opacity
+
+
+@dataclass(frozen=True)
+class _Pending:
+    """A batch whose parts are being decoded."""
+
+    tuples: np.ndarray
+    pixels: torch.Tensor
+    parts: list[Future[np.ndarray]]
 
 
 def prefetch(
-    data: TrainingData, slices: Iterator[np.ndarray], image_size: tuple[int, int], threads: int
-) -> Iterator[Batch]:
-    """Batches of the slices in order, decoded ahead by `threads` threads."""
-    with ThreadPoolExecutor(threads) as pool:
-        waiting: deque[Future[Batch]] = deque()
-        try:
-            for tuples in slices:
-                waiting.append(pool.submit(data.batch, tuples, image_size))
-                if len(waiting) > threads:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
+    data: TrainingData,
+    slices: Iterator[np.ndarray],
+    image_size: tuple[int, int],
+    threads: int,
+    pin_memory: bool = False,
+) -> Generator[Batch, None, None]:
+    """Batches of the slices in order, decoded ahead by `threads` threads.
+
+    A batch is decoded in parts by all threads together: the first one is there soonest, and
+    memory holds `AHEAD` batches besides the consumer's however many threads there are.
+
+    Args:
+        data: the selection.
+        slices: int [T, S] each, as in `TrainingData.batch`.
+        image_size: (H, W).
+        threads: that decode.
+        pin_memory: for asynchronous copies to a GPU.
+
+    Raises:
+        InputError: as `TrainingData.batch`; whatever else a thread raises comes out here too.
+    """
+    waiting: deque[_Pending] = deque()
+    pool = ThreadPoolExecutor(threads, "decode")
+
+    def submit() -> None:
+        tuples = next(slices, None)
+        if tuples is not None:
+            waiting.append(_submit(data, tuples, image_size, pool, threads, pin_memory))
+
+    try:
+        for _ in range(AHEAD):
+            submit()
+        while waiting:
+            submit()
+            pending = waiting.popleft()
+            valid = np.concatenate([part.result() for part in pending.parts])
+            batch = data._assemble(pending.tuples, pending.pixels, valid)
+            yield batch.pin_memory() if pin_memory else batch
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _submit(
+    data: TrainingData,
+    tuples: np.ndarray,
+    image_size: tuple[int, int],
+    pool: ThreadPoolExecutor,
+    threads: int,
+    pin_memory: bool,
+) -> _Pending:
+    rows = tuples.reshape(-1)
+    pixels = _memory(len(rows), image_size, pinned=pin_memory)
+    size = min(PART, max(1, math.ceil(len(rows) / threads)))
+    parts = [
+        pool.submit(data._decode, rows[start : start + size], pixels[start : start + size].numpy())
+        for start in range(0, len(rows), size)
+    ]
+    return _Pending(tuples, pixels, parts)
+
+
+def _memory(count: int, image_size: tuple[int, int], *, pinned: bool) -> torch.Tensor:
+    """Unwritten uint8 [count, H, W, 3]."""
+    if pinned:
+        # Torch keeps pinned memory and hands it out again.
+        return torch.empty(count, *image_size, 3, dtype=torch.uint8, pin_memory=True)
+    # NumPy asks for huge pages; the small ones that torch gets cost a third of the decoding.
+    return torch.from_numpy(np.empty((count, *image_size, 3), dtype=np.uint8))

@@ -31,9 +31,11 @@ class ValidationData:
     num_queries: int
 
 
-def load_validation_data(dataset: str, manifest: Manifest, seed: int) -> ValidationData | None:
-    """Queries and database of the validation objects; None where the dataset has none."""
-    labels = read_labels(dataset, manifest, "validation")
+def load_validation_data(
+    dataset: str, manifest: Manifest, seed: int, split: str = "validation"
+) -> ValidationData | None:
+    """Queries and database of a split's objects; None where the dataset has none."""
+    labels = read_labels(dataset, manifest, split)
     sides = queries_and_database(labels, seed)
     if not len(sides.queries) or not len(sides.database):
         return None

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from bridge import storage
 from bridge.blur import blur_level
 from bridge.dataset.manifest import Manifest, ShardResult
-from bridge.dataset.schema import SHARD_SCHEMA, image_id
+from bridge.dataset.schema import image_id, is_shard_schema
 from bridge.dataset.shards import open_shard, read_images, shard_path
 from bridge.dataset.splits import rng_for
 from bridge.images import ImageFormat, UnreadableImage, decode, encode
@@ -40,7 +40,7 @@ from bridge.synthesis import renderer_for
 DECODED_PER_SHARD = 8
 LAST_WINDOW = 10
 SEVERITY_TOLERANCE = 0.002
-"""What another graphics driver or processor may change in a blur severity."""
+"""What another graphics driver or processor may change in a blur severity or a mean opacity."""
 BOX_TOLERANCE = 1.5
 """The same for a box, in pixels."""
 PIXEL_TOLERANCE = 0.5
@@ -91,7 +91,7 @@ def verify_shard(
         table = pq.read_table(io.BytesIO(data))
     except (pa.ArrowException, OSError) as error:
         return ShardReport(path, problems=(*problems, f"is not a Parquet file: {error}"))
-    if not table.schema.equals(SHARD_SCHEMA):
+    if not is_shard_schema(table.schema):
         names = ", ".join(table.schema.names)
         return ShardReport(path, problems=(*problems, f"has other columns or types: {names}"))
     images = table["image"].combine_chunks()
@@ -166,6 +166,9 @@ def _row_problems(row: Mapping[str, Any], split: str) -> Iterable[str]:
         yield f"a blur severity lies outside 0..1: {severity} of {name}"
     elif severity is not None and blur_level(severity) != level:
         yield f"a blur level is not that of its blur severity: {level}, {severity} of {name}"
+    opacity = row.get("mean_opacity")
+    if opacity is not None and not 0 <= opacity <= 1:
+        yield f"a mean opacity lies outside 0..1: {opacity} of {name}"
     if row["bbox"] is not None and (None in row["bbox"] or not _inside(row["bbox"])):
         yield f"a box leaves its image: {row['bbox']} of {name}"
 
@@ -312,7 +315,7 @@ def verify_rendering(
 def _random_trajectory(dataset: str, path: str, object_id: str) -> tuple[int, list[dict[str, Any]]]:
     """Number and rows of a trajectory of an object in a shard, with their encoded images."""
     columns = ["image_id", "object_id", "trajectory", "window"]
-    columns += ["blur_severity", "bbox", "background_id"]
+    columns += ["blur_severity", "mean_opacity", "bbox", "background_id"]
     with open_shard(dataset, path) as shard:
         rows = shard.read(columns=columns).to_pylist()
     numbers = sorted({row["trajectory"] for row in rows if row["object_id"] == object_id})
@@ -329,11 +332,16 @@ def _random_trajectory(dataset: str, path: str, object_id: str) -> tuple[int, li
 def _label_differences(
     row: Mapping[str, Any], again: Sample, image_size: tuple[int, int]
 ) -> Iterable[str]:
-    name, old, new = row["image_id"], row["blur_severity"], again.blur_severity
-    if old is None:
-        yield f"a blur severity is missing: that of {name}"
-    elif abs(new - old) > SEVERITY_TOLERANCE:
-        yield f"a blur severity comes out otherwise: {new:.4f}, not {old:.4f}, of {name}"
+    name = row["image_id"]
+    values = {"blur severity": (row["blur_severity"], again.blur_severity)}
+    # Older shards lack this column.
+    if "mean_opacity" in row:
+        values["mean opacity"] = (row["mean_opacity"], again.mean_opacity)
+    for label, (old, new) in values.items():
+        if old is None:
+            yield f"a {label} is missing: that of {name}"
+        elif abs(new - old) > SEVERITY_TOLERANCE:
+            yield f"a {label} comes out otherwise: {new:.4f}, not {old:.4f}, of {name}"
     box, tolerance = row["bbox"], BOX_TOLERANCE / min(image_size)
     if box is None:
         yield f"a box is missing: that of {name}"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import ray
@@ -59,6 +60,35 @@ def num_cpus() -> float:
 def num_gpus() -> float:
     """GPUs of the whole cluster."""
     return float(ray.cluster_resources().get("GPU", 0.0))
+
+
+def nodes() -> list[dict[str, float]]:
+    """Resources of every node that runs."""
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+
+
+def cpus_each(
+    nodes: Sequence[Mapping[str, float]], processes: int, most: float, *, on_gpu: bool = False
+) -> float | None:
+    """The most CPUs, up to `most`, that each of so many processes can have at the same time.
+
+    What a process has, with `on_gpu` a GPU as well, is all of one node. More processes than CPUs
+    get fractions. None where the nodes have no room for them whatever they get.
+    """
+
+    def room(share: float) -> int:
+        return sum(
+            int(min(node.get("CPU", 0.0) / share, node.get("GPU", 0.0) if on_gpu else math.inf))
+            for node in nodes
+        )
+
+    fractions = max(processes, math.ceil(1 / most))
+    # Rounded down to Ray's resolution, so that all of them fit.
+    parts = (math.floor(10_000 / parts) / 10_000 for parts in range(2, fractions + 1))
+    for share in itertools.chain(range(int(most), 0, -1), parts):
+        if share <= most and room(share) >= processes:
+            return share
+    return None
 
 
 def run_tasks(

@@ -2,113 +2,54 @@
 
     python pipelines/train.py                                   # data/synthetic, made if absent
     python pipelines/train.py --data data/mine --out runs/mine --num-workers 8
-    python pipelines/train.py --preset paper --weights resnet50.pth
+    python pipelines/train.py --preset paper --weights resnet50.pth --dry-run
 
 The model with the best validation mAP is in OUT/model; OUT/metrics.jsonl and OUT/tensorboard tell
 how it went. Run the same command again after an interruption: training continues at the
-last checkpoint.
+last checkpoint, also with another number of workers. `--num-workers 2:8` trains with as many
+workers as the cluster has room for at the time.
 """
 
 from __future__ import annotations
 
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
-from typing import Any, Literal
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
-import ray
 import ray.train
 import torch
 from ray.train.torch import TorchTrainer
 
 from bridge import cli, storage
-from bridge.bliss import BlissConfig, BlissSampler
+from bridge.bliss import BlissSampler, positions
 from bridge.dataset.labels import read_labels
 from bridge.dataset.manifest import MANIFEST, open_manifest, refuse_difference
 from bridge.dataset.splits import training_rows
 from bridge.errors import InputError
-from bridge.losses import LossConfig
-from bridge.model import PAPER, QUICK, Bridge, ModelConfig
-from bridge.run_log import RunLog, format_line, read_metrics
-from bridge.trainer import Event, Recipe, Trainer, batch_size
-from bridge.training_data import load_training_data
-from bridge.validation import CHOICE, load_validation_data
+from bridge.model import Bridge
+from bridge.run_log import MetricsReader, format_line, read_metrics
+from bridge.tracking import Tracker, open_tracker
+from bridge.trainer import NonFiniteLoss, check_workers
+from bridge.training_estimate import estimate
+from bridge.validation import CHOICE
 from pipelines import cluster
+from pipelines.train_options import (
+    DEFAULT_DATA,
+    PRESETS,
+    TrainConfig,
+    absolute_weights,
+    worker_range,
+)
+from pipelines.train_worker import MODEL_FOLDER, train_worker
 
 RUN_FILE = "run.json"
-DEFAULT_DATA = "data/synthetic"
 CPUS_PER_GPU_TO_COME = 4
 """CPUs asked for with each GPU of an autoscaling pool that has none yet."""
 MAX_CPUS_PER_WORKER = 16
 """More threads hardly speed up the small batches of one worker."""
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """What to train, how and where."""
-
-    preset: Literal["paper", "quick"] = "quick"
-    """paper: the paper's training. quick: a small pretrained network at 60x80 pixels, for two
-    cores. Default: paper where the cluster has GPUs, quick elsewhere."""
-    data: str = DEFAULT_DATA
-    """The dataset; the default one is synthesised where it does not exist yet."""
-    out: str = "runs/bridge"
-    """Folder of the run, on storage that all nodes share."""
-    num_workers: int | None = None
-    """Training processes; default: one per GPU, or one."""
-    cpus_per_worker: float | None = None
-    """CPUs of each worker; default: an equal share of the cluster's, at most 16."""
-    use_gpu: bool | None = None
-    """Whether each worker has a GPU; default: where the cluster has any."""
-    weights: str = "imagenet"
-    """Initial backbone: imagenet, none, or a file of weights."""
-    max_failures: int = 3
-    """Worker failures to recover from before giving up."""
-    num_cpus: int | None = None
-    """CPUs of the local cluster that is started where none is running; default: all."""
-    model: ModelConfig = PAPER
-    recipe: Recipe = field(default_factory=Recipe)
-
-    def identity(self) -> dict[str, Any]:
-        """The options that decide the trained weights."""
-        ignored = {"out", "num_workers", "cpus_per_worker", "use_gpu", "max_failures", "num_cpus"}
-        options = {name: value for name, value in asdict(self).items() if name not in ignored}
-        options |= {"data": storage.absolute(self.data), "weights": absolute_weights(self.weights)}
-        return {**options.pop("model"), **_flat(options.pop("recipe")), **options}
-
-
-def absolute_weights(weights: str) -> str:
-    """`--weights` independent of the working directory, which differs between nodes."""
-    return weights if weights in ("imagenet", "none") else storage.absolute(weights)
-
-
-def _flat(options: dict[str, Any]) -> dict[str, Any]:
-    """Options of nested groups side by side, as they are on the command line."""
-    flat: dict[str, Any] = {}
-    for name, value in options.items():
-        flat |= value if isinstance(value, dict) else {name: value}
-    return flat
-
-
-PRESETS = {
-    "paper": TrainConfig(preset="paper", model=PAPER, recipe=Recipe()),
-    "quick": TrainConfig(
-        preset="quick",
-        model=QUICK,
-        recipe=Recipe(
-            epochs=20,
-            learning_rate=1e-3,
-            schedule="cosine",
-            supervise="all",
-            bliss=BlissConfig(num_positives=1, num_negatives=0),
-            loss=LossConfig(pairs="batch"),
-        ),
-    ),
-}
 
 
 @dataclass(frozen=True)
@@ -120,14 +61,47 @@ class TrainResult:
     seconds: float
     best: float | None
     """Validation mAP@500 of the model; None without validation objects."""
+    unreadable: int = 0
+    """Training images that could not be decoded and were left out."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What an epoch of a run consists of, whoever computes it."""
+
+    images: int
+    objects: int
+    tuples: int
+    left_out: int
+    """Images without a partner in the window of their blur levels."""
+    batch: int
+    """Tuples of a step."""
+    tuple_size: int
+    steps: int
+    """Optimisation steps of the whole run."""
+
+    def __str__(self) -> str:
+        left_out = f", {self.left_out:,} without a positive" if self.left_out else ""
+        return (
+            f"{self.images:,} training images of {self.objects:,} objects{left_out}; "
+            f"{self.tuples:,} tuples in an epoch, {self.steps:,} steps of {self.batch} tuples x "
+            f"{self.tuple_size} images"
+        )
 
 
 def run(config: TrainConfig, callbacks: Sequence[Any] = ()) -> TrainResult:
     """Train, or continue, or say that it is done.
 
     `callbacks` are Ray Train's, for whoever runs this inside something larger.
+
+    Raises:
+        InputError: an option, the data or the weights cannot be used.
+        NonFiniteLoss: a loss was NaN or infinite.
     """
     out = storage.absolute(config.out)
+    if _is_missing_default(config.data):
+        # Mistakes in the model should not wait for minutes of synthesis.
+        Bridge(config.model, config.weights)
     ensure_data(config.data, config.num_cpus)
     data_hash = open_manifest(storage.absolute(config.data)).content_hash
     identity = config.identity() | {"data_hash": data_hash}
@@ -136,38 +110,65 @@ def run(config: TrainConfig, callbacks: Sequence[Any] = ()) -> TrainResult:
         print(f"{out} is complete: model {done.model}.")
         return done
     config = replace(config, weights=absolute_weights(config.weights))
-    num_tuples = _check(config)
+    plan = plan_of(config)
+    _say(config, plan, _model(config, plan))
     cluster.connect(config.num_cpus)
-    scaling = _scaling(config)
-    batch_size(config.recipe, num_tuples, scaling.num_workers or 1)
+    scaling = scaling_of(config, plan.batch)
     storage.prepare_output(out)
     storage.write_json(storage.join(out, RUN_FILE), {"config": identity, "complete": False})
-    with _follow(out):
-        _fit(
-            TorchTrainer(
-                train_worker,
-                train_loop_config={"config": config, "out": out},
-                scaling_config=scaling,
-                run_config=ray.train.RunConfig(
-                    name="checkpoints",
-                    storage_path=out,
-                    failure_config=ray.train.FailureConfig(max_failures=config.max_failures),
-                    checkpoint_config=ray.train.CheckpointConfig(num_to_keep=1),
-                    callbacks=list(callbacks) or None,
-                ),
-            )
-        )
+    with _tracker(config, out, identity) as tracker, _follow(out, tracker):
+        _fit(config, out, scaling, callbacks)
     finished = _summarise(out)
     storage.write_json(
         storage.join(out, RUN_FILE),
         {"config": identity, "complete": True, "result": asdict(finished)},
     )
+    if finished.unreadable:
+        print(f"warning: {finished.unreadable} training images could not be read.")
     print(f"trained {finished.steps} steps in {finished.seconds:.0f} s: {finished.model}")
     return finished
 
 
-def _fit(trainer: TorchTrainer) -> None:
+def dry_run(config: TrainConfig) -> None:
+    """Print what would be trained, and what it would cost; writes nothing."""
+    if _is_missing_default(config.data):
+        print(f"{config.data} does not exist yet and would be synthesised first: see")
+        print("  python pipelines/synthesize.py --dry-run")
+        return
+    plan = plan_of(config)
+    model = _model(config, plan)
+    _say(config, plan, model)
+    cluster.connect(config.num_cpus)
+    scaling = scaling_of(config, plan.batch)
+    cost = estimate(
+        model,
+        config.recipe,
+        images_per_step=plan.batch * plan.tuple_size,
+        total_steps=plan.steps,
+        device="cuda" if scaling.use_gpu and torch.cuda.is_available() else "cpu",
+        workers=max(1, scaling.min_workers),
+        compute=config.compute,
+    )
+    for line in cost.lines():
+        print(line)
+
+
+def _fit(
+    config: TrainConfig, out: str, scaling: ray.train.ScalingConfig, callbacks: Sequence[Any]
+) -> None:
     """Train; an InputError that the workers met is raised as what it is."""
+    trainer = TorchTrainer(
+        train_worker,
+        train_loop_config={"config": config, "out": out},
+        scaling_config=scaling,
+        run_config=ray.train.RunConfig(
+            name="checkpoints",
+            storage_path=out,
+            failure_config=ray.train.FailureConfig(max_failures=config.max_failures),
+            checkpoint_config=ray.train.CheckpointConfig(num_to_keep=1),
+            callbacks=list(callbacks) or None,
+        ),
+    )
     try:
         result = trainer.fit()
     except ray.train.WorkerGroupError as error:
@@ -178,13 +179,20 @@ def _fit(trainer: TorchTrainer) -> None:
         raise
     if result.error is not None:
         raise result.error
+    if result.return_value is not None:
+        reached = (
+            f"from its last checkpoint, {result.checkpoint.path}"
+            if result.checkpoint
+            else "from the beginning, as there is no checkpoint yet"
+        )
+        raise NonFiniteLoss(f"{result.return_value}. The same command continues {reached}.")
 
 
 def ensure_data(data: str, num_cpus: int | None) -> None:
     """Make the default dataset where it does not exist yet; InputError for another missing one."""
     folder = storage.absolute(data)
-    if data == DEFAULT_DATA and not storage.exists(storage.join(folder, MANIFEST)):
-        # Training processes import this module too, and need no simulator.
+    if _is_missing_default(data):
+        # Only here is the simulator needed.
         from pipelines import synthesize
 
         print(f"{data} does not exist yet: synthesising a small dataset there first.")
@@ -192,24 +200,47 @@ def ensure_data(data: str, num_cpus: int | None) -> None:
     open_manifest(folder)
 
 
-def _check(config: TrainConfig) -> int:
-    """Find mistakes in the input here rather than in every worker, and say what will be done.
+def _is_missing_default(data: str) -> bool:
+    manifest = storage.join(storage.absolute(data), MANIFEST)
+    return data == DEFAULT_DATA and not storage.exists(manifest)
 
-    Returns the number of tuples in an epoch.
+
+def plan_of(config: TrainConfig) -> Plan:
+    """What will be trained on; InputError where that cannot be.
+
+    Mistakes are found here rather than in every worker.
     """
     dataset, recipe = storage.absolute(config.data), config.recipe
     labels = read_labels(dataset, open_manifest(dataset), "train")
     selected = labels.take(training_rows(labels, recipe.seed, sharp_only=recipe.sharp_only))
-    plan = BlissSampler(selected.object, selected.blur_level, recipe.bliss, recipe.seed)
-    model = Bridge(replace(config.model, num_classes=len(selected.objects)), config.weights)
-    parameters = sum(p.numel() for p in model.parameters())
-    left_out = f", {plan.num_left_out} without a positive" if plan.num_left_out else ""
-    print(
-        f"{len(selected):,} training images of {len(selected.objects):,} objects{left_out}; "
-        f"{config.model.backbone} with {parameters / 1e6:.1f} M parameters at "
-        f"{config.model.image_size[0]}x{config.model.image_size[1]}; {recipe.epochs} epochs"
+    places = positions(selected.blur_level, selected.blur_severity, recipe.bliss)
+    sampler = BlissSampler(selected.object, places, recipe.bliss, recipe.seed)
+    batch = recipe.tuples_per_step(len(sampler))
+    if config.num_workers is not None:
+        check_workers(batch, worker_range(config.num_workers)[1])
+    return Plan(
+        images=len(selected),
+        objects=len(selected.objects),
+        tuples=len(sampler),
+        left_out=sampler.num_left_out,
+        batch=batch,
+        tuple_size=recipe.tuple_size,
+        steps=recipe.steps or recipe.epochs * (len(sampler) // batch),
     )
-    return len(plan)
+
+
+def _model(config: TrainConfig, plan: Plan) -> Bridge:
+    """The model of the run; InputError where its weights cannot be had."""
+    return Bridge(replace(config.model, num_classes=plan.objects), config.weights)
+
+
+def _say(config: TrainConfig, plan: Plan, model: Bridge) -> None:
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    height, width = config.model.image_size
+    print(
+        f"{plan}; {config.model.backbone} with {parameters / 1e6:.1f} M parameters at "
+        f"{height}x{width}"
+    )
 
 
 def _finished(out: str, identity: dict[str, Any]) -> TrainResult | None:
@@ -218,123 +249,82 @@ def _finished(out: str, identity: dict[str, Any]) -> TrainResult | None:
     if not storage.exists(path):
         return None
     recorded = storage.read_json(path)
-    refuse_difference(
-        out, "a run with another configuration", recorded["config"], _as_json(identity)
-    )
+    refuse_difference(out, "a run with another configuration", recorded["config"], identity)
     return TrainResult(**recorded["result"]) if recorded["complete"] else None
 
 
-def _as_json(value: dict[str, Any]) -> dict[str, Any]:
-    return {name: list(v) if isinstance(v, tuple) else v for name, v in value.items()}
-
-
-def _scaling(config: TrainConfig) -> ray.train.ScalingConfig:
-    """Workers and what each of them gets; says so where they have to share."""
-    cpus, gpus = cluster.num_cpus(), cluster.num_gpus()
+def scaling_of(config: TrainConfig, batch: int) -> ray.train.ScalingConfig:
+    """Workers and what each of them gets; says so where they have to share or to wait."""
+    nodes, gpus = cluster.nodes(), int(cluster.num_gpus())
     use_gpu = gpus > 0 if config.use_gpu is None else config.use_gpu
-    workers = config.num_workers
-    if workers is None:
-        workers = max(1, int(gpus)) if use_gpu else 1
-    if workers < 0:
-        raise InputError(f"--num-workers must be at least 0, not {workers}.")
+    default = min(max(1, gpus), batch) if use_gpu else 1
+    low, high = worker_range(default if config.num_workers is None else config.num_workers)
+    # An elastic run divides what is there now among as many workers as that has room for; nodes
+    # that come later bring workers of the same size.
+    room = gpus if use_gpu else int(cluster.num_cpus())
+    workers = max(low, min(high, room))
     if use_gpu and workers > gpus:
-        print(f"{workers} workers need {workers} GPUs; the cluster has {gpus:.0f} so far: waiting.")
-    # GPU nodes that the autoscaler has yet to bring will bring their CPUs.
-    to_come = use_gpu and workers > gpus
-    share = CPUS_PER_GPU_TO_COME if to_come else cpus / max(workers, 1)
+        print(f"{workers} workers need {workers} GPUs; the cluster has {gpus} so far: waiting.")
+    most = config.cpus_per_worker or MAX_CPUS_PER_WORKER
+    share = cluster.cpus_each(nodes, max(workers, 1), most, on_gpu=use_gpu)
+    if share is None:
+        # Nodes that the autoscaler has yet to bring will bring their CPUs.
+        share = min(most, CPUS_PER_GPU_TO_COME if use_gpu else 1)
     if share < 1:
-        print(f"warning: {workers} workers share {cpus:.0f} CPUs; fewer workers may be faster.")
-    per_worker = min(share, config.cpus_per_worker or MAX_CPUS_PER_WORKER)
-    # Rounded down, to whole CPUs or to Ray's resolution, so that all workers fit.
-    per_worker = int(per_worker) if per_worker >= 1 else int(per_worker * 10_000) / 10_000
-    device = "a GPU" if use_gpu else f"{per_worker:g} CPUs"
-    print(f"starting {max(workers, 1)} training process(es) with {device} each", flush=True)
+        print(
+            f"warning: {workers} workers share {cluster.num_cpus():.0f} CPUs; fewer workers may "
+            "be faster."
+        )
+    number = f"{low} to {high}" if low < high else f"{max(low, 1)}"
+    device = "a GPU" if use_gpu else f"{share:g} CPUs"
+    print(f"{number} training process(es) with {device} each", flush=True)
     return ray.train.ScalingConfig(
-        num_workers=workers, use_gpu=use_gpu, resources_per_worker={"CPU": per_worker}
+        num_workers=(low, high) if low < high else low,
+        use_gpu=use_gpu,
+        resources_per_worker={"CPU": share},
     )
-
-
-def train_worker(settings: dict[str, Any]) -> None:
-    """One training process; all of them run this."""
-    config: TrainConfig = settings["config"]
-    context = ray.train.get_context()
-    device = ray.train.torch.get_device()
-    trainer = build_trainer(config, str(device), torch.get_num_threads())
-    checkpoint = ray.train.get_checkpoint()
-    if checkpoint is not None:
-        with checkpoint.as_directory() as folder:
-            trainer.load(Path(folder))
-    if context.get_world_rank() != 0:
-        for event in trainer.run():
-            if event.checkpoint:
-                ray.train.report(event.metrics)
-        return
-    with RunLog(settings["out"], trainer.step) as log:
-        for event in trainer.run():
-            log.add(event.step, _line(event, trainer))
-            if event.checkpoint:
-                _report(event, trainer, settings["out"])
-
-
-def build_trainer(config: TrainConfig, device: str, threads: int) -> Trainer:
-    """The trainer of one process, at step 0."""
-    recipe = config.recipe
-    dataset = storage.absolute(config.data)
-    manifest = open_manifest(dataset)
-    data = load_training_data(dataset, manifest, recipe.seed, sharp_only=recipe.sharp_only)
-    torch.manual_seed(recipe.seed)
-    model_config = replace(config.model, num_classes=len(data.labels.objects))
-    return Trainer(
-        Bridge(model_config, weights=config.weights),
-        recipe,
-        data,
-        load_validation_data(dataset, manifest, recipe.seed),
-        device=device,
-        threads=threads,
-        model_info={"dataset_hash": manifest.content_hash, "recipe": asdict(recipe)},
-    )
-
-
-def _line(event: Event, trainer: Trainer) -> dict[str, Any]:
-    return {
-        "epoch": event.epoch,
-        "total_steps": trainer.total_steps,
-        "images_per_step": trainer.images_per_step,
-        **event.metrics,
-    }
-
-
-def _report(event: Event, trainer: Trainer, out: str) -> None:
-    """Hand a checkpoint to Ray and, where it is the best so far, publish its model."""
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        trainer.save(folder)
-        if event.improved:
-            trainer.save_model(storage.join(out, "model"))
-        ray.train.report(event.metrics, checkpoint=ray.train.Checkpoint.from_directory(temporary))
 
 
 def _summarise(out: str) -> TrainResult:
-    """From the log: steps, time spent training and the best validation mAP."""
+    """From the log: steps, time spent training, the best validation mAP, and what was skipped."""
     lines = read_metrics(out)
-    seconds = sum(line["seconds"] for line in lines)
-    best = max((line[CHOICE] for line in lines if CHOICE in line), default=None)
-    return TrainResult(storage.join(out, "model"), lines[-1]["step"], seconds, best)
+    return TrainResult(
+        model=storage.join(out, MODEL_FOLDER),
+        steps=lines[-1]["step"],
+        seconds=sum(line["seconds"] for line in lines),
+        best=max((line[CHOICE] for line in lines if CHOICE in line), default=None),
+        unreadable=max(int(line["unreadable"]) for line in lines),
+    )
 
 
 @contextmanager
-def _follow(out: str) -> Iterator[None]:
-    """Print the run's metrics as they are logged, whichever node they come from."""
+def _tracker(config: TrainConfig, out: str, identity: dict[str, Any]) -> Iterator[Tracker]:
+    tracker = open_tracker(config.track, out, identity)
+    finished = False
+    try:
+        yield tracker
+        finished = True
+    finally:
+        tracker.close(finished)
+
+
+@contextmanager
+def _follow(out: str, tracker: Tracker) -> Iterator[None]:
+    """Print and track the run's metrics as they are logged, whichever node they come from."""
     stop = threading.Event()
+    reader = MetricsReader(out)
+    for line in reader.new_lines():
+        # Of an earlier command; the tracker may have missed the last ones.
+        tracker.log(line["step"], line)
+
+    def show() -> None:
+        for line in reader.new_lines():
+            print(format_line(line), flush=True)
+            tracker.log(line["step"], line)
 
     def follow() -> None:
-        shown = len(read_metrics(out))
         while not stop.wait(1.0):
-            lines = read_metrics(out)
-            # A restart from a checkpoint takes lines back.
-            for line in lines[min(shown, len(lines)) :]:
-                print(format_line(line), flush=True)
-            shown = len(lines)
+            show()
 
     thread = threading.Thread(target=follow, daemon=True)
     thread.start()
@@ -343,6 +333,7 @@ def _follow(out: str) -> Iterator[None]:
     finally:
         stop.set()
         thread.join()
+        show()
 
 
 def default_preset() -> str:
@@ -358,7 +349,11 @@ def default_preset() -> str:
 
 def main() -> None:
     """The command."""
-    run(cli.parse_with_preset(PRESETS, default_preset, description=__doc__))
+    config = cli.parse_with_preset(PRESETS, default_preset, description=__doc__)
+    try:
+        dry_run(config) if config.dry_run else run(config)
+    except NonFiniteLoss as error:
+        sys.exit(f"error: {error}")
 
 
 if __name__ == "__main__":

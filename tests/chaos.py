@@ -1,11 +1,12 @@
-"""Kill a simulation at random points, again and again, and see that nothing changes.
+"""Kill a simulation or a training at random points, again and again: nothing may change.
 
     make chaos
-    .venv/bin/python -m tests.chaos --kills 20 -- --meshes MESHES --trajectories 6
+    .venv/bin/python -m tests.chaos synthesis --kills 20 -- --meshes MESHES --trajectories 6
+    .venv/bin/python -m tests.chaos training --kills 30 -- --preset quick --data DATASET
 
-A dataset is made once undisturbed (what is there already is kept) and once with drivers, workers
-and whole process trees killed. Both must hold the same bytes. Options behind `--` go to
-`pipelines/synthesize.py`.
+The command runs once undisturbed (what is there already is kept) and once with drivers, workers
+and whole process trees killed at points that are spread over its whole length. Both must leave the
+same bytes. Options behind `--` go to the command.
 """
 
 from __future__ import annotations
@@ -14,77 +15,47 @@ import argparse
 import json
 import random
 import shutil
-import signal
 import subprocess
 import sys
 import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
-
+from bridge.run_log import read_metrics
 from bridge.storage import sha256
+from tests.kills import KINDS, ROOT, start, strike
 
-ROOT = Path(__file__).parents[1]
-
-
-def start(options: list[str], out: Path) -> subprocess.Popen[bytes]:
-    """The command, in a session of its own."""
-    arguments = [sys.executable, str(ROOT / "pipelines/synthesize.py"), "--out", str(out)]
-    return subprocess.Popen([*arguments, *options], cwd=ROOT, start_new_session=True)
+TIMINGS = {"seconds", "images_per_second", "data_wait"}
+"""What differs between two runs that train the same."""
+AT_START = 0.2
+"""Share of the kills that come soon after a start, whatever has been done by then."""
 
 
-def workers(driver: subprocess.Popen[bytes]) -> list[psutil.Process]:
-    """Processes that make shards for a driver."""
-    found = []
-    for process in psutil.Process(driver.pid).children(recursive=True):
-        try:
-            if "ray::make_shard" in " ".join(process.cmdline()):
-                found.append(process)
-        except psutil.Error:
-            continue
-    return found
+@dataclass(frozen=True)
+class Subject:
+    """A command that can be killed.
+
+    Attributes:
+        script: what runs.
+        worker: title of the processes that work for it.
+        done: how much there is in a folder; grows from 0 to a number that depends on the options.
+        content: all that a finished run must leave, by name.
+    """
+
+    script: str
+    worker: str
+    done: Callable[[Path], int]
+    content: Callable[[Path], dict[str, str]]
 
 
-def strike(driver: subprocess.Popen[bytes], rng: random.Random) -> str:
-    """Kill something of a running command; returns what."""
-    kind = rng.choice(["worker", "worker", "driver", "everything", "interrupt"])
-    if kind == "worker":
-        victims = workers(driver)
-        if not victims:
-            return "no worker was there"
-        rng.choice(victims).kill()
-    elif kind == "interrupt":
-        driver.send_signal(signal.SIGINT)
-    else:
-        tree = psutil.Process(driver.pid).children(recursive=True) if kind == "everything" else []
-        driver.kill()
-        for process in tree:
-            try:
-                process.kill()
-            except psutil.NoSuchProcess:
-                continue
-    return kind
+def shards(out: Path) -> int:
+    """Shards that were made so far."""
+    return len(list((out / "data").glob("*.parquet")))
 
 
-def disturbed(options: list[str], out: Path, kills: int, rng: random.Random) -> None:
-    """Run the command to its end through so many kills."""
-    done = 0
-    while True:
-        driver = start(options, out)
-        while done < kills and driver.poll() is None:
-            try:
-                driver.wait(timeout=rng.uniform(1, 40))
-            except subprocess.TimeoutExpired:
-                done += 1
-                print(f"kill {done} of {kills}: {strike(driver, rng)}", flush=True)
-        if driver.wait() == 0:
-            if done < kills:
-                print(f"it finished after {done} kills")
-            return
-        time.sleep(1)
-
-
-def content(out: Path) -> dict[str, str]:
+def dataset(out: Path) -> dict[str, str]:
     """Hash of every file that the manifest names, which must be all there are but leftovers."""
     manifest = json.loads((out / "manifest.json").read_text())
     assert manifest["complete"], f"{out} is not complete"
@@ -95,25 +66,90 @@ def content(out: Path) -> dict[str, str]:
     return hashes | {"counts": json.dumps([manifest["counts"], manifest["rejected"]])}
 
 
+def steps(out: Path) -> int:
+    """The last step that was logged."""
+    lines = read_metrics(str(out))
+    return lines[-1]["step"] if lines else 0
+
+
+def training(out: Path) -> dict[str, str]:
+    """The model's files, every line of metrics and the record, all without times and paths."""
+    record = json.loads((out / "run.json").read_text())
+    assert record["complete"], f"{out} is not complete"
+    result = {k: v for k, v in record["result"].items() if k not in TIMINGS | {"model"}}
+    lines = [
+        {name: value for name, value in line.items() if name not in TIMINGS}
+        for line in read_metrics(str(out))
+    ]
+    files = {f"model/{p.name}": sha256(p.read_bytes()) for p in (out / "model").iterdir()}
+    logged = {f"step {line['step']}": json.dumps(line) for line in lines}
+    assert len(logged) == len(lines), "a step was logged twice"
+    return files | logged | {"run.json": json.dumps([record["config"], result])}
+
+
+SUBJECTS = {
+    "synthesis": Subject("pipelines/synthesize.py", "ray::make_shard", shards, dataset),
+    "training": Subject("pipelines/train.py", "ray::RayTrainWorker", steps, training),
+}
+
+
+def wait(driver: subprocess.Popen[str], until: Callable[[], bool], seconds: float) -> None:
+    """Wait for a condition, the end of the driver, or so many seconds."""
+    end = time.monotonic() + seconds
+    while driver.poll() is None and time.monotonic() < end and not until():
+        time.sleep(0.02)
+
+
+def disturbed(
+    subject: Subject, options: list[str], out: Path, total: int, kills: int, rng: random.Random
+) -> Counter[str]:
+    """Run the command to its end through so many kills; returns how many of which kind."""
+    points = sorted(rng.uniform(0, total) for _ in range(kills))
+    struck: Counter[str] = Counter()
+    while True:
+        driver = start(subject.script, options)
+        while points and driver.poll() is None:
+            if rng.random() < AT_START:
+                wait(driver, lambda: False, rng.uniform(0, 20))
+            else:
+                wait(driver, lambda: subject.done(out) >= points[0], 600)
+                wait(driver, lambda: False, rng.uniform(0, 2))
+            kind = rng.choice(KINDS)
+            if driver.poll() is None and strike(driver, kind, subject.worker, rng):
+                point = f"{subject.done(out)} of {total}"
+                print(f"kill {kills - len(points) + 1} of {kills}: {kind} at {point}", flush=True)
+                struck[kind] += 1
+                points.pop(0)
+        if driver.wait() == 0:
+            return struck
+        time.sleep(1)
+
+
 def main() -> None:
     """Parse the arguments and compare the two runs; exit code 1 where they differ."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
+    parser.add_argument("subject", choices=SUBJECTS)
     parser.add_argument("--kills", type=int, default=12)
     parser.add_argument("--seed", type=int, default=0, help="of the kills")
-    parser.add_argument("--folder", type=Path, default=ROOT / "data/chaos")
-    parser.add_argument("options", nargs="*", help="for pipelines/synthesize.py, behind --")
+    parser.add_argument("--folder", type=Path, help="of the two runs (default: data/chaos/SUBJECT)")
+    parser.add_argument("options", nargs="*", help="for the command, behind --")
     args = parser.parse_args()
-    calm, rough = args.folder / "calm", args.folder / "rough"
+    subject = SUBJECTS[args.subject]
+    folder = args.folder or ROOT / "data/chaos" / args.subject
+    calm, rough = folder / "calm", folder / "rough"
     shutil.rmtree(rough, ignore_errors=True)
-    assert start(args.options, calm).wait() == 0
-    disturbed(args.options, rough, args.kills, random.Random(args.seed))
-    expected, found = content(calm), content(rough)
+    assert start(subject.script, [*args.options, "--out", str(calm)]).wait() == 0
+    expected, total = subject.content(calm), subject.done(calm)
+    options = [*args.options, "--out", str(rough)]
+    struck = disturbed(subject, options, rough, total, args.kills, random.Random(args.seed))
+    found = subject.content(rough)
     if expected != found:
         differing = sorted(k for k in {*expected, *found} if expected.get(k) != found.get(k))
-        sys.exit(f"the runs differ in {len(differing)} files, e.g. {differing[0]}")
-    print(f"{len(found) - 1} shards are equal byte by byte")
+        sys.exit(f"the runs differ in {len(differing)} things, e.g. {differing[0]}")
+    kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(struck.items()))
+    print(f"{struck.total()} kills ({kinds}): {len(found)} files and lines are equal byte by byte")
 
 
 if __name__ == "__main__":

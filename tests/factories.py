@@ -68,7 +68,7 @@ def make_dataset(
 def _rows(number: int, trajectory: int, size: tuple[int, int]) -> list[dict]:
     rng = np.random.default_rng([number, trajectory])
     object_id = f"shape{number % 3}/{number:03d}"
-    fastest = rng.integers(3, 9)
+    fastest = int(rng.integers(3, 9))
     rows = []
     for window in range(WINDOWS):
         level = 1 + window * fastest // 10 if window else 1
@@ -86,6 +86,7 @@ def _rows(number: int, trajectory: int, size: tuple[int, int]) -> list[dict]:
                 "window": window,
                 "blur_severity": (level - 0.5) / 10,
                 "blur_level": level,
+                "mean_opacity": 0.95 - (level - 0.5) / 10,
                 "bbox": (0.5, 0.5, 0.2, 0.2 + level / 20),
                 "background_id": "test/0",
             }

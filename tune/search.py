@@ -13,7 +13,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import optuna
 import ray.tune
@@ -26,6 +26,13 @@ from bridge.dataset.manifest import open_manifest, refuse_difference
 from bridge.errors import InputError
 from bridge.validation import CHOICE
 from pipelines import cluster, train
+from pipelines.train_options import (
+    DEFAULT_DATA,
+    PRESETS,
+    PresetName,
+    TrainConfig,
+    absolute_weights,
+)
 
 SEARCH_FILE = "search.json"
 BEST_FILE = "best.json"
@@ -35,9 +42,9 @@ BEST_FILE = "best.json"
 class SearchConfig:
     """What to search, with how much."""
 
-    preset: Literal["paper", "quick"] = "quick"
+    preset: PresetName = "quick"
     """The training that is varied."""
-    data: str = train.DEFAULT_DATA
+    data: str = DEFAULT_DATA
     """The dataset; the default one is synthesised where it does not exist yet."""
     out: str = "runs/search"
     """Folder of the search, on storage that all nodes share."""
@@ -75,7 +82,7 @@ def search_space(ranges: tuple[int, ...]) -> dict[str, Any]:
     }
 
 
-def trial_config(base: train.TrainConfig, sampled: dict[str, Any]) -> train.TrainConfig:
+def trial_config(base: TrainConfig, sampled: dict[str, Any]) -> TrainConfig:
     """The training of one trial."""
     weights = {name: sampled[name] for name in ("classification", "blur", "localisation")}
     recipe = replace(
@@ -86,7 +93,7 @@ def trial_config(base: train.TrainConfig, sampled: dict[str, Any]) -> train.Trai
     return replace(base, recipe=recipe)
 
 
-def make_trial(base: train.TrainConfig) -> Callable[[dict[str, Any]], None]:
+def make_trial(base: TrainConfig) -> Callable[[dict[str, Any]], None]:
     """The function that Tune runs per trial; a repeated trial continues its own run."""
 
     def trial(sampled: dict[str, Any]) -> None:
@@ -129,7 +136,7 @@ def _check_identity(config: SearchConfig, out: str) -> None:
 
 
 def _tuner(config: SearchConfig, out: str) -> ray.tune.Tuner:
-    preset = train.PRESETS[config.preset]
+    preset = PRESETS[config.preset]
     gpus, cpus = cluster.num_gpus(), cluster.num_cpus()
     concurrent = config.concurrent_trials or max(1, int(gpus) // config.workers_per_trial)
     base = replace(
@@ -139,7 +146,9 @@ def _tuner(config: SearchConfig, out: str) -> ray.tune.Tuner:
         num_workers=config.workers_per_trial,
         # Trials that run at once divide the CPUs, or the later ones would wait for the first.
         cpus_per_worker=cpus / concurrent / config.workers_per_trial,
-        weights=train.absolute_weights(config.weights),
+        weights=absolute_weights(config.weights),
+        # The scheduler takes every report for an epoch.
+        checkpoint_every=0,
         recipe=replace(preset.recipe, epochs=config.epochs, seed=config.seed),
     )
     # The training workers of a trial hold its resources; its driver only waits for them. Tune

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from bisect import bisect_right
 from pathlib import Path
 from uuid import uuid4
 
@@ -22,18 +23,33 @@ ROWS_PER_BATCH = 4096
 
 
 class ImageCache:
-    """Random access to the encoded images of `labels`, in their order."""
+    """Random access to the encoded images of `labels`, in their order.
+
+    Images are views of the mapped file: the system reads their bytes when they are decoded, and
+    nothing is copied.
+    """
 
     def __init__(self, batches: list[pa.BinaryArray]) -> None:
-        self._batches = batches
-        self._starts = np.cumsum([0, *(len(batch) for batch in batches)])
+        self._starts = [0]
+        self._offsets: list[np.ndarray] = []
+        self._bytes: list[memoryview] = []
+        for batch in batches:
+            _, offsets, data = batch.buffers()
+            ends = np.frombuffer(offsets, np.int32)[batch.offset : batch.offset + len(batch) + 1]
+            self._starts.append(self._starts[-1] + len(batch))
+            self._offsets.append(ends)
+            self._bytes.append(memoryview(data).cast("B"))
 
     def __len__(self) -> int:
-        return int(self._starts[-1])
+        return self._starts[-1]
 
-    def __getitem__(self, row: int) -> bytes:
-        batch = int(np.searchsorted(self._starts, row, side="right")) - 1
-        return self._batches[batch][int(row - self._starts[batch])].as_py()
+    def __getitem__(self, row: int) -> memoryview:
+        batch = bisect_right(self._starts, row) - 1
+        if not 0 <= batch < len(self._bytes):
+            raise IndexError(f"No image {row} of {len(self)}.")
+        place = row - self._starts[batch]
+        start, stop = self._offsets[batch][place : place + 2]
+        return self._bytes[batch][start:stop]
 
 
 def cache_folder() -> Path:

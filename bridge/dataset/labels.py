@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from bridge import storage
 from bridge.dataset.manifest import Manifest
-from bridge.dataset.schema import LABEL_COLUMNS, SHARD_SCHEMA
+from bridge.dataset.schema import LABEL_COLUMNS, SHARD_SCHEMA, with_later_columns
 from bridge.dataset.shards import open_shard, read_images
 
 
@@ -25,7 +25,9 @@ class Labels:
         object: int32 [N].
         trajectory, window: int32 [N].
         blur_level: int32 [N], 1..10.
-        blur_severity: float32 [N] in 0..1, NaN where unknown.
+        blur_severity: float32 [N] in 0..1 (Eq. 5), NaN where unknown.
+        mean_opacity: float32 [N] in 0..1, mean opacity of the object over its silhouette without
+            erosion, NaN where unknown.
         bbox: float32 [N, 4], (cx, cy, w, h) in 0..1, NaN where unknown.
         image_id: string array [N].
         shards: paths inside `dataset`; image i is row `row[i]` of shard `shards[shard[i]]`.
@@ -38,6 +40,7 @@ class Labels:
     window: np.ndarray
     blur_level: np.ndarray
     blur_severity: np.ndarray
+    mean_opacity: np.ndarray
     bbox: np.ndarray
     image_id: pa.Array
     shards: tuple[str, ...]
@@ -58,6 +61,7 @@ class Labels:
             window=self.window[rows],
             blur_level=self.blur_level[rows],
             blur_severity=self.blur_severity[rows],
+            mean_opacity=self.mean_opacity[rows],
             bbox=self.bbox[rows],
             image_id=self.image_id.take(pa.array(rows)),
             shards=self.shards,
@@ -86,7 +90,7 @@ def read_labels(dataset: str, manifest: Manifest, split: str) -> Labels:
 
     def read(path: str) -> pa.Table:
         with open_shard(dataset, path) as shard:
-            return shard.read(columns=LABEL_COLUMNS)
+            return with_later_columns(shard.read(columns=LABEL_COLUMNS))
 
     with ThreadPoolExecutor(8) as pool:
         tables = list(pool.map(read, paths))
@@ -106,6 +110,7 @@ def _labels(dataset: str, paths: tuple[str, ...], tables: Sequence[pa.Table]) ->
         window=_numpy(table["window"], np.int32),
         blur_level=_numpy(table["blur_level"], np.int32),
         blur_severity=_numpy(table["blur_severity"], np.float32),
+        mean_opacity=_numpy(table["mean_opacity"], np.float32),
         bbox=_boxes(table["bbox"]),
         image_id=table["image_id"].combine_chunks(),
         shards=paths,

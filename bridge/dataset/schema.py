@@ -29,6 +29,7 @@ SHARD_SCHEMA = pa.schema(
         pa.field("window", pa.int8(), nullable=False),
         pa.field("blur_severity", pa.float32()),
         pa.field("blur_level", pa.int8(), nullable=False),
+        pa.field("mean_opacity", pa.float32()),
         pa.field("bbox", pa.list_(pa.float32(), 4)),
         pa.field("background_id", pa.string()),
     ]
@@ -36,10 +37,31 @@ SHARD_SCHEMA = pa.schema(
 
 LABEL_COLUMNS = [name for name in SHARD_SCHEMA.names if name != "image"]
 
+LATER_COLUMNS = ("mean_opacity",)
+"""Columns that shards written before them lack: their values are unknown there."""
+
 
 def image_id(object_id: str, trajectory: int, window: int) -> str:
     """The unique and stable name of an image: `<category>/<model>/<trajectory>/<window>`."""
     return f"{object_id}/{trajectory:03d}/{window}"
+
+
+def is_shard_schema(schema: pa.Schema) -> bool:
+    """Whether columns are those of a shard; the `LATER_COLUMNS` may be missing."""
+    names = set(schema.names)
+    expected = [
+        field for field in SHARD_SCHEMA if field.name not in LATER_COLUMNS or field.name in names
+    ]
+    return bool(schema.equals(pa.schema(expected)))
+
+
+def with_later_columns(labels: pa.Table) -> pa.Table:
+    """The `LABEL_COLUMNS` of a shard of any age, null where it lacks them."""
+    for name in LATER_COLUMNS:
+        if name not in labels.column_names:
+            field = SHARD_SCHEMA.field(name)
+            labels = labels.append_column(field, pa.nulls(len(labels), field.type))
+    return labels.select(LABEL_COLUMNS)
 
 
 def to_table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:

@@ -14,7 +14,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bridge.blur import blur_level, blur_severity, bounding_box, composite, eight_bit
+from bridge.blur import (
+    blur_level,
+    blur_severity,
+    blur_value,
+    bounding_box,
+    composite,
+    eight_bit,
+)
 from bridge.simulator.background import Backgrounds
 from bridge.simulator.filters import stays_in_view
 from bridge.simulator.lighting import Lighting
@@ -62,6 +69,7 @@ class Sample:
         image: uint8 RGB [H, W, 3].
         blur_severity: BS in 0..1 (Eq. 5).
         blur_level: BL in 1..10 (Eq. 6).
+        mean_opacity: mean opacity over the silhouette without erosion, in 0..1.
         bbox: (cx, cy, w, h) in units of the image size.
         background_id: name of the background.
     """
@@ -70,6 +78,7 @@ class Sample:
     image: np.ndarray
     blur_severity: float
     blur_level: int
+    mean_opacity: float
     bbox: tuple[float, float, float, float] | None
     background_id: str
 
@@ -142,6 +151,7 @@ def _label(
                 image=_photograph(layer, background.pixels, config.realism, chance),
                 blur_severity=severity,
                 blur_level=blur_level(severity),
+                mean_opacity=blur_value(alpha, erosion=0),
                 bbox=bounding_box(alpha),
                 background_id=background.background_id,
             )

@@ -155,3 +155,20 @@ def test_parameters_outside_the_map_are_frozen() -> None:
     trainable = [p for p in encoder.parameters() if p.requires_grad]
     assert all(p.grad is not None for p in trainable)
     assert len(trainable) < len(list(encoder.parameters()))
+
+
+@pytest.mark.parametrize("name", ["resnet18", "tf_efficientnet_lite0"])
+def test_gradient_checkpointing_changes_no_gradient(name: str) -> None:
+    torch.manual_seed(0)
+    backbone = build_backbone(name, norm="none")
+    images = torch.rand(1, 3, 48, 64)
+
+    def gradients() -> list[torch.Tensor]:
+        backbone.zero_grad()
+        backbone(images).square().mean().backward()
+        return [p.grad.clone() for p in backbone.parameters() if p.grad is not None]
+
+    plain = gradients()
+    backbone.gradient_checkpointing = True
+    for again, expected in zip(gradients(), plain, strict=True):
+        torch.testing.assert_close(again, expected)

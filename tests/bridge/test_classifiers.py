@@ -43,18 +43,27 @@ def test_fallback_beyond_the_largest_angle() -> None:
     assert classifier.t.item() == pytest.approx(-0.0099995, rel=1e-4)
 
 
-def test_one_update_of_a_batch_counts_as_one_per_image() -> None:
-    classifier = curricular(momentum=None)
-    classifier(FEATURES, OWN)
-    mean = (0.98058 + 0.31623) / 2
-    assert classifier.t.item() == pytest.approx((1 - 0.99**2) * mean, rel=1e-4)
+def test_a_batch_equals_its_queries_one_by_one() -> None:
+    """The published code updates t with each query, and uses it for that query at once."""
+    generator = torch.Generator().manual_seed(0)
+    batch, single = CurricularFace(8, 5), CurricularFace(8, 5)
+    single.weight.data.copy_(batch.weight)
+    for _ in range(3):
+        features = torch.randn(16, 8, generator=generator)
+        objects = torch.randint(0, 5, (16,), generator=generator)
+        together = batch(features, objects)
+        alone = [single(f[None], o[None]) for f, o in zip(features, objects, strict=True)]
+        torch.testing.assert_close(together, torch.cat(alone))
+        torch.testing.assert_close(batch.t, single.t)
 
 
 def test_t_approaches_the_mean_cosine() -> None:
     classifier = curricular(momentum=None)
     for _ in range(500):
         classifier(FEATURES, OWN)
-    assert classifier.t.item() == pytest.approx((0.98058 + 0.31623) / 2, rel=1e-3)
+    # The later of two queries weighs more.
+    expected = (0.99 * 0.98058 + 0.31623) / 1.99
+    assert classifier.t.item() == pytest.approx(expected, rel=1e-3)
 
 
 def test_t_moves_in_training_alone_and_in_place() -> None:

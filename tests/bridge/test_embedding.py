@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import pytest
 import torch
 
 from bridge.embedding import embed_encoded
-from bridge.images import encode
+from bridge.images import decode_batch, encode
 from bridge.model import Bridge, ModelConfig
 from tests.factories import picture
 
@@ -50,3 +52,16 @@ def test_nothing_in_nothing_out(model: Bridge) -> None:
     assert embed_encoded(model, []).descriptors.shape == (0, 128)
     only_bad = embed_encoded(model, [b""])
     assert only_bad.descriptors.shape == (0, 128) and list(only_bad.unreadable) == [0]
+
+
+@pytest.mark.parametrize("image_format", ["jpeg", "png"])
+def test_pictures_are_decoded_as_in_training(
+    model: Bridge, image_format: Literal["jpeg", "png"]
+) -> None:
+    large = [picture(i, 2, (100, 130), np.random.default_rng(i)) for i in range(3)]
+    encoded = [encode(image, image_format) for image in large]
+    pixels = np.empty((3, *SIZE, 3), np.uint8)
+    assert decode_batch(encoded, pixels) == {}
+    expected = model.embed(torch.from_numpy(pixels).permute(0, 3, 1, 2)).numpy()
+    views = [memoryview(data) for data in encoded]
+    np.testing.assert_allclose(embed_encoded(model, views).descriptors, expected, atol=1e-5)

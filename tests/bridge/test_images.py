@@ -1,9 +1,24 @@
 from __future__ import annotations
 
+import io
+import sys
+import time
+from threading import Thread
+
 import numpy as np
 import pytest
+from PIL import Image, PngImagePlugin
 
-from bridge.images import MAX_PIXELS, UnreadableImage, decode, decode_batch, encode
+from bridge import images
+from bridge.images import (
+    MAX_PIXELS,
+    OVERSAMPLING,
+    Encoded,
+    UnreadableImage,
+    decode,
+    decode_batch,
+    encode,
+)
 
 
 def picture() -> np.ndarray:
@@ -36,33 +51,153 @@ def test_bad_bytes_are_unreadable(data: bytes) -> None:
 
 def test_oddities_of_a_format_are_unreadable_too() -> None:
     # A PNG whose text chunk is longer than Pillow allows raises none of the usual errors.
-    from io import BytesIO
-
-    from PIL import Image, PngImagePlugin
-
     info = PngImagePlugin.PngInfo()
     info.add_text("comment", "x" * (PngImagePlugin.MAX_TEXT_CHUNK + 1), zip=True)
-    buffer = BytesIO()
+    buffer = io.BytesIO()
     Image.fromarray(picture()).save(buffer, "PNG", pnginfo=info)
     with pytest.raises(UnreadableImage):
         decode(buffer.getvalue())
 
 
 def test_huge_pictures_are_refused_before_they_are_decoded() -> None:
-    from io import BytesIO
-
-    from PIL import Image
-
-    buffer = BytesIO()
+    buffer = io.BytesIO()
     Image.new("1", (9000, MAX_PIXELS // 9000 + 1)).save(buffer, "PNG")
     with pytest.raises(UnreadableImage, match="pixels"):
         decode(buffer.getvalue())
 
 
-def test_batches_are_resized_and_channels_first() -> None:
-    batch = decode_batch([encode(picture(), "png")] * 2, (24, 32))
-    assert batch.shape == (2, 3, 24, 32) and batch.dtype == np.uint8
+def shape(size: tuple[int, int]) -> np.ndarray:
+    """A smooth picture with an edge, of any size."""
+    rows, columns = np.mgrid[0 : size[0], 0 : size[1]]
+    waves = np.stack(
+        [np.sin(rows / 9), np.cos(columns / 7), np.sin((rows + columns) / 11)], axis=-1
+    )
+    return (127 + 90 * waves + 30 * (columns > size[1] // 2)[..., None]).astype(np.uint8)
+
+
+def jpeg(image: np.ndarray, mode: str = "RGB", **options: object) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(image).convert(mode).save(buffer, "JPEG", **options)
+    return buffer.getvalue()
+
+
+def batch_of(*encoded: Encoded | None, size: tuple[int, int]) -> np.ndarray:
+    out = np.full((len(encoded), *size, 3), 99, np.uint8)
+    assert decode_batch(encoded, out) == {}
+    return out
+
+
+JPEGS = {
+    "full colour": jpeg(shape((96, 128)), quality=95, subsampling=0),
+    "halved colour": jpeg(shape((96, 128)), quality=75, subsampling=2),
+    "progressive": jpeg(shape((96, 128)), progressive=True),
+    "grey": jpeg(shape((96, 128)), mode="L"),
+    "cmyk": jpeg(shape((96, 128)), mode="CMYK"),
+    "odd sides": jpeg(shape((101, 203))),
+    "tiny": jpeg(shape((7, 5))),
+    "rotated by EXIF": jpeg(
+        shape((96, 128)),
+        exif=b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0",
+    ),
+}
+
+
+@pytest.mark.parametrize("size", [None, (96, 128), (50, 40), (24, 32), (9, 11), (150, 150)])
+@pytest.mark.parametrize("kind", JPEGS)
+def test_batches_of_jpeg_hold_the_pixels_of_pillow(kind: str, size: tuple[int, int] | None) -> None:
+    data = JPEGS[kind]
+    whole = decode(data)
+    height, width = size or whole.shape[:2]
+    expected = decode(data, (height, width), (OVERSAMPLING * height, OVERSAMPLING * width))
+    assert np.array_equal(batch_of(data, memoryview(data), size=(height, width))[1], expected)
+    if size is None:
+        assert np.array_equal(expected, whole)
+
+
+@pytest.mark.parametrize("stored", [(96, 128), (101, 203), (240, 320)])
+def test_decoding_at_a_smaller_scale_moves_nothing(stored: tuple[int, int]) -> None:
+    size = (12, 16)
+    data = jpeg(shape(stored), quality=98, subsampling=0)
+    averaged = decode(data, size).astype(int)
+    assert np.abs(batch_of(data, size=size)[0] - averaged).mean() < 2
+    # The next pixel is further away than that.
+    assert np.abs(np.roll(averaged, 1, axis=1) - averaged).mean() > 10
+
+
+def test_sound_jpegs_take_the_short_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = decode(JPEGS["full colour"])
+    monkeypatch.setattr(images, "decode", None)
+    assert np.array_equal(batch_of(JPEGS["full colour"], size=(96, 128))[0], expected)
+
+
+@pytest.mark.parametrize("mode", ["P", "L", "I;16", "RGBA", "1"])
+def test_batches_take_other_formats(mode: str) -> None:
+    buffer = io.BytesIO()
+    picture_ = Image.fromarray(picture())
+    deep = Image.fromarray(picture()[..., 0].astype(np.uint16) * 257)
+    (deep if mode == "I;16" else picture_.convert(mode)).save(buffer, "PNG")
+    data = buffer.getvalue()
+    batch = batch_of(data, None, size=(48, 64))
+    assert np.array_equal(batch[0], decode(data)) and not batch[1].any()
+
+
+def test_unreadable_places_of_a_batch_are_named_and_black() -> None:
+    data = encode(shape((48, 64)))
+    broken = [
+        data,
+        b"",
+        b"not a picture",
+        data[:-200],
+        data[:200],
+        b"\xff\xd8\xff",
+        data[:-2],
+        data,
+    ]
+    out = np.full((len(broken), 48, 64, 3), 99, np.uint8)
+    unreadable = decode_batch(broken, out)
+    # Without its last two bytes nothing but the mark of the end is missing.
+    assert unreadable.keys() - {6} == {1, 2, 3, 4, 5} and all(unreadable.values())
+    for place in unreadable:
+        assert not out[place].any()
+    assert np.array_equal(out[0], decode(data)) and np.array_equal(out[7], out[0])
+
+
+def test_huge_jpegs_are_refused_before_they_are_decoded() -> None:
+    data = bytearray(jpeg(np.zeros((16, 16, 3), np.uint8)))
+    start = data.index(b"\xff\xc0") + 5
+    data[start : start + 4] = b"\xf0\x00\xf0\x00"
+    unreadable = decode_batch([bytes(data)], np.empty((1, 16, 16, 3), np.uint8))
+    assert "pixels" in unreadable[0]
+
+
+def test_threads_decode_side_by_side() -> None:
+    # With a switch interval longer than the test, another thread runs only where decoding
+    # lets it.
+    data = encode(shape((240, 320)))
+    before, turns, stop = sys.getswitchinterval(), 0, False
+
+    def count() -> None:
+        nonlocal turns
+        while not stop:
+            turns += 1
+            time.sleep(0)
+
+    thread = Thread(target=count)
+    sys.setswitchinterval(1000)
+    try:
+        thread.start()
+        batch_of(*[data] * 20, size=(240, 320))
+        counted = turns
+    finally:
+        sys.setswitchinterval(before)
+        stop = True
+        thread.join()
+    assert counted > 5
+
+
+def test_batches_average_when_they_shrink() -> None:
+    batch = batch_of(encode(picture(), "png"), size=(24, 32))
     # Averaging 2x2 pixels of a linear ramp gives the ramp's value between them.
     expected = picture().reshape(24, 2, 32, 2, 3).mean(axis=(1, 3))
     inner = (slice(1, -1), slice(1, -1))
-    assert np.abs(batch[0].transpose(1, 2, 0)[inner] - expected[inner]).max() <= 1.5
+    assert np.abs(batch[0][inner] - expected[inner]).max() <= 1.5

@@ -35,10 +35,11 @@ def inputs(num_tuples: int = 1) -> LossInputs:
         blur=torch.tensor([0.62, 0.1, 0.2, 0.3]).repeat(num_tuples),
         box=torch.tensor([0.5, 0.5, 0.2, 0.3]).repeat(4 * num_tuples, 1),
         objects=torch.tensor([2, 2, 0, 1]).repeat(num_tuples),
-        levels=torch.tensor([1, 2, 5, 6]).repeat(num_tuples),
+        positions=torch.tensor([1.0, 2.0, 5.0, 6.0]).repeat(num_tuples),
         blur_values=torch.tensor([0.85, 0.1, 0.2, NAN]).repeat(num_tuples),
         boxes=torch.tensor([0.45, 0.55, 0.25, 0.2]).repeat(4 * num_tuples, 1),
         supervised=first.repeat(num_tuples),
+        valid=torch.ones(4 * num_tuples, dtype=torch.bool),
         tuple_size=4,
     )
 
@@ -106,6 +107,43 @@ def test_pairs_of_the_whole_batch() -> None:
     assert near["contrastive"].item() == pytest.approx(expected, abs=1e-6)
 
 
+@pytest.mark.parametrize("pairs", ["tuple", "batch"])
+@pytest.mark.parametrize("kind", ["padding", "unreadable"])
+def test_images_that_are_not_valid_contribute_nothing(pairs: str, kind: str) -> None:
+    """Padding after a tuple changes no loss, and an unreadable negative only drops its pairs."""
+    config = LossConfig(pairs=pairs)  # type: ignore[arg-type]
+    given = inputs(2)
+    if kind == "padding":
+        valid = torch.tensor([True] * 4 + [False] * 4)
+        classifier = full_head().eval()
+        classifier.weight.data.copy_(torch.eye(3))
+        expected = joint_loss(inputs(1), classifier, config, BLISS)
+    else:
+        valid = torch.tensor([True, True, True, False] * 2)
+        classifier = None
+        three = replace(
+            inputs(2),
+            **{
+                name: value[valid]
+                for name, value in vars(given).items()
+                if isinstance(value, torch.Tensor)
+            },
+            tuple_size=3,
+        )
+        expected = joint_loss(three, None, config, BLISS)
+    noisy = torch.where(valid[:, None], given.descriptors, torch.rand(8, 3))
+    losses = joint_loss(replace(given, valid=valid, descriptors=noisy), classifier, config, BLISS)
+    for name, value in expected.items():
+        torch.testing.assert_close(losses[name], value, msg=name)
+
+
+def test_a_batch_without_any_valid_image_costs_nothing() -> None:
+    nothing = replace(inputs(), valid=torch.zeros(4, dtype=torch.bool))
+    for pairs in ("tuple", "batch"):
+        losses = joint_loss(nothing, full_head(), LossConfig(pairs=pairs), BLISS)  # type: ignore[arg-type]
+        assert losses["total"].item() == 0
+
+
 def brute_force(
     descriptors: torch.Tensor, labels: torch.Tensor, levels: torch.Tensor, reach: int
 ) -> float:
@@ -131,8 +169,11 @@ def test_batch_pairs_equal_a_double_loop(seed: int, size: int, reach: int) -> No
     assert value == pytest.approx(brute_force(descriptors, labels, levels, reach), abs=1e-5)
     if reach == 5:
         assert contrastive_batch(descriptors, labels).item() == pytest.approx(value, abs=1e-6)
-    doubled = contrastive_batch(descriptors, labels, levels, reach, num_anchors=2 * size)
-    assert doubled.item() == pytest.approx(value / 2, abs=1e-6)
+    some = torch.rand(size, generator=generator) < 0.6
+    part = contrastive_batch(descriptors, labels, levels, reach, valid=some).item()
+    if some.any():
+        alone = brute_force(descriptors[some], labels[some], levels[some], reach)
+        assert part == pytest.approx(alone, abs=1e-5)
 
 
 @settings(max_examples=40, deadline=None)

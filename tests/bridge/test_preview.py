@@ -22,7 +22,8 @@ YELLOW, GREEN, BLUE = (255, 214, 10), (10, 120, 30), (20, 40, 160)
 def row(name: str, colour: tuple[int, int, int], count: int = 3) -> PreviewRow:
     image = np.full((30, 40, 3), colour, np.uint8)
     box = (0.5, 0.5, 0.4, 0.4)
-    return PreviewRow(name, 0, [Sample(k, image, 0.1 * k, k + 1, box, "b") for k in range(count)])
+    samples = [Sample(k, image, 0.1 * k, k + 1, 1 - 0.1 * k, box, "b") for k in range(count)]
+    return PreviewRow(name, 0, samples)
 
 
 def test_every_image_is_on_the_sheet_in_its_row_and_column() -> None:

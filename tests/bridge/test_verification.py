@@ -84,6 +84,9 @@ def test_a_sound_shard_has_no_problem(shard: ShardResult, tmp_path: Path) -> Non
         (change(blur_level=3), "a blur level is not that of its blur severity: 3"),
         (change(blur_level=11, blur_severity=None), "a blur level lies outside 1..10: 11"),
         (change(blur_severity=1.5), "a blur severity lies outside 0..1: 1.5"),
+        (change(mean_opacity=1.01), "a mean opacity lies outside 0..1: 1.0"),
+        (change(mean_opacity=-0.5), "a mean opacity lies outside 0..1: -0.5"),
+        (change(mean_opacity=float("nan")), "a mean opacity lies outside 0..1: nan"),
         (change(bbox=(0.5, 0.9, 0.2, 0.21)), "a box leaves its image"),
         (change(bbox=(0.5, 0.5, -0.1, 0.1)), "a box leaves its image"),
         (change(bbox=(0.5, None, 0.1, 0.1)), "a box leaves its image"),
@@ -108,8 +111,24 @@ def test_like_problems_are_one_line(shard: ShardResult, tmp_path: Path) -> None:
 
 
 def test_unknown_labels_are_no_problem(shard: ShardResult, tmp_path: Path) -> None:
-    changed = rewrite(shard, tmp_path, change(blur_severity=None, bbox=None))
+    changed = rewrite(shard, tmp_path, change(blur_severity=None, mean_opacity=None, bbox=None))
     assert problems(changed, tmp_path) == ()
+
+
+def without(shard: ShardResult, folder: Path, column: str) -> ShardResult:
+    """The shard without a column, which the manifest knows of."""
+    table = pq.read_table(folder / shard.record.path).drop_columns([column])
+    return replace(
+        shard, record=write_shard(str(folder), shard.record.path, shard.record.split, table)
+    )
+
+
+def test_shards_made_before_a_column_was_added_are_sound(
+    shard: ShardResult, tmp_path: Path
+) -> None:
+    assert problems(without(shard, tmp_path, "mean_opacity"), tmp_path) == ()
+    (found,) = problems(without(shard, tmp_path, "background_id"), tmp_path)
+    assert found.startswith("has other columns or types")
 
 
 def test_real_photos_have_names_and_windows_of_their_own(
@@ -240,9 +259,11 @@ def test_rendering_again_finds_labels_of_another_trajectory(tmp_path: Path) -> N
     entry, made = simulated(tmp_path, generated)
     report = again(entry, made, tmp_path, backgrounds=generated)
     assert report.rendered and report.compared and report.problems == ()
-    rewrite(made, tmp_path, both(blur_severity=0.99, bbox=(0.5, 0.5, 0.01, 0.01)))
-    severity, box = again(entry, made, tmp_path, backgrounds=generated).problems
+    wrong = both(blur_severity=0.99, mean_opacity=0.02, bbox=(0.5, 0.5, 0.01, 0.01))
+    rewrite(made, tmp_path, wrong)
+    severity, opacity, box = again(entry, made, tmp_path, backgrounds=generated).problems
     assert severity.startswith("a blur severity comes out otherwise")
+    assert opacity.startswith("a mean opacity comes out otherwise")
     assert box.startswith("a box comes out otherwise")
     other = again(entry, made, tmp_path, replace(SIMULATOR, seed=1), generated)
     assert other.rendered and other.problems
@@ -262,10 +283,19 @@ def test_any_trajectory_may_be_the_one_that_is_rendered_again(tmp_path: Path) ->
 def test_rendering_again_misses_no_label(tmp_path: Path) -> None:
     generated = ProceduralBackgrounds()
     entry, made = simulated(tmp_path, generated)
-    rewrite(made, tmp_path, both(blur_severity=None, bbox=None))
-    severity, box = again(entry, made, tmp_path, backgrounds=generated).problems
+    rewrite(made, tmp_path, both(blur_severity=None, mean_opacity=None, bbox=None))
+    severity, opacity, box = again(entry, made, tmp_path, backgrounds=generated).problems
     assert severity.startswith("a blur severity is missing")
+    assert opacity.startswith("a mean opacity is missing")
     assert box.startswith("a box is missing")
+
+
+def test_rendering_again_asks_for_no_label_that_did_not_exist(tmp_path: Path) -> None:
+    generated = ProceduralBackgrounds()
+    entry, made = simulated(tmp_path, generated)
+    older = without(made, tmp_path, "mean_opacity")
+    report = again(entry, older, tmp_path, backgrounds=generated)
+    assert report.compared and report.problems == ()
 
 
 def test_rendering_again_finds_images_of_another_trajectory(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A small synthetic dataset, made once for the tests of everything that makes or looks at one."""
+"""A small synthetic dataset and a short training, made once for all tests that look at them."""
 
 from __future__ import annotations
 
@@ -6,9 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from pipelines import synthesize
+from bridge.bliss import BlissConfig
+from bridge.model import ModelConfig
+from bridge.recipe import Recipe
+from pipelines import synthesize, train
 from pipelines.synthesize import SynthesizeConfig
-from tests.factories import make_meshes
+from pipelines.train_options import TrainConfig
+from tests.factories import make_dataset, make_meshes
 
 
 @pytest.fixture(scope="session")
@@ -34,3 +38,36 @@ def config(meshes: Path, tmp_path_factory: pytest.TempPathFactory) -> Synthesize
 def dataset(config: SynthesizeConfig, ray_cluster: None) -> Path:
     synthesize.run(config)
     return Path(config.folder)
+
+
+@pytest.fixture(scope="session")
+def training(tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
+    """36 steps of a small network, 9 in each epoch."""
+    folder = tmp_path_factory.mktemp("train")
+    make_dataset(folder / "data", {"train": 6, "validation": 3})
+    return TrainConfig(
+        preset="paper",
+        data=str(folder / "data"),
+        out=str(folder / "run"),
+        num_workers=1,
+        cpus_per_worker=1,
+        weights="none",
+        checkpoint_every=4,
+        model=ModelConfig(
+            backbone="resnet18",
+            image_size=(24, 32),
+            cls_dim=16,
+            aux_dim=8,
+            aux_hidden=8,
+            descriptor_dim=16,
+        ),
+        recipe=Recipe(epochs=4, batch_size=8, log_every=1, bliss=BlissConfig(num_negatives=2)),
+        num_cpus=2,
+    )
+
+
+@pytest.fixture(scope="session")
+def trained(training: TrainConfig, ray_cluster: None) -> Path:
+    """The folder of that training, undisturbed."""
+    train.run(training)
+    return Path(training.out)

@@ -2,152 +2,157 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
-import psutil
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import bridge
-from bridge.bliss import BlissConfig
 from bridge.checkpoint import model_sha256, read_config
 from bridge.errors import InputError
-from bridge.model import ModelConfig
 from bridge.run_log import read_metrics
-from bridge.trainer import Recipe
+from bridge.trainer import NonFiniteLoss
 from pipelines import train
-from pipelines.train import PRESETS, TrainConfig
+from pipelines.train_options import DEFAULT_DATA, TrainConfig
 from tests.factories import make_dataset
-
-ROOT = Path(__file__).parents[2]
-TINY = ModelConfig(
-    backbone="resnet18", image_size=(24, 32), cls_dim=16, aux_dim=8, aux_hidden=8, descriptor_dim=16
-)
+from tests.kills import ROOT
 
 
-@pytest.fixture(scope="module")
-def config(tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
-    folder = tmp_path_factory.mktemp("train")
-    make_dataset(folder / "data", {"train": 6, "validation": 3})
-    return TrainConfig(
-        preset="paper",
-        data=str(folder / "data"),
-        out=str(folder / "run"),
-        num_workers=1,
-        cpus_per_worker=1,
-        weights="none",
-        model=TINY,
-        recipe=Recipe(epochs=4, batch_size=8, log_every=3, bliss=BlissConfig(num_negatives=2)),
-        num_cpus=2,
-    )
-
-
-@pytest.fixture(scope="module")
-def finished(config: TrainConfig, ray_cluster: None) -> Path:
-    train.run(config)
-    return Path(config.out)
-
-
-def options(config: TrainConfig, out: Path) -> list[str]:
-    """`config` as it is typed."""
-    recipe, model = config.recipe, config.model
-    return [
-        *("--preset", "paper", "--data", config.data, "--out", str(out), "--weights", "none"),
-        *("--num-workers", "1", "--cpus-per-worker", "1", "--num-cpus", "2"),
-        *("--epochs", str(recipe.epochs), "--batch-size", str(recipe.batch_size)),
-        *("--log-every", str(recipe.log_every), "--num-negatives", "2"),
-        *("--backbone", model.backbone, "--image-size", "24", "32", "--cls-dim", "16"),
-        *("--aux-dim", "8", "--aux-hidden", "8", "--descriptor-dim", "16"),
-    ]
-
-
-def start(config: TrainConfig, out: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, str(ROOT / "pipelines" / "train.py"), *options(config, out)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+def command(*options: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(ROOT / "pipelines" / "train.py"), *options],
+        capture_output=True,
         text=True,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        env=os.environ | {"PYTHONPATH": str(ROOT)} | environment,
     )
 
 
-def wait_for_step(out: Path, step: int, driver: subprocess.Popen[str]) -> None:
-    end = time.monotonic() + 300
-    while not any(line["step"] >= step for line in read_metrics(str(out))):
-        assert driver.poll() is None and time.monotonic() < end, "training did not get there"
-        time.sleep(0.01)
+def diverging(training: TrainConfig, out: Path) -> TrainConfig:
+    """Steps so long that the second one meets infinities, behind a checkpoint of the first."""
+    recipe = replace(training.recipe, learning_rate=1e30)
+    return replace(training, out=str(out), checkpoint_every=1, recipe=recipe)
 
 
-def test_a_run_leaves_model_log_and_record(finished: Path, config: TrainConfig) -> None:
-    model = bridge.load(finished / "model")
+def test_a_run_leaves_model_log_and_record(trained: Path) -> None:
+    model = bridge.load(trained / "model")
     assert model.config.num_classes == 6
-    info = read_config(finished / "model")
+    info = read_config(trained / "model")
     assert info["classes"] == [
         f"shape{i % 3}/{i:03d}" for i in sorted(range(6), key=lambda i: i % 3)
     ]
-    lines = read_metrics(str(finished))
-    assert lines[-1]["step"] == lines[-1]["total_steps"] == 4 * 9
+    lines = read_metrics(str(trained))
+    assert [line["step"] for line in lines] == list(range(1, 37))
+    assert lines[-1]["total_steps"] == 36
     assert sum("validation/map" in line for line in lines) == 4
-    assert list((finished / "tensorboard").iterdir())
-    record = json.loads((finished / "run.json").read_text())
+    assert list((trained / "tensorboard").iterdir())
+    record = json.loads((trained / "run.json").read_text())
     assert record["complete"] and record["result"]["steps"] == 36
+    assert record["result"]["unreadable"] == 0
 
 
 def test_a_finished_run_is_not_repeated_and_another_is_refused(
-    finished: Path, config: TrainConfig, capsys: pytest.CaptureFixture[str]
+    trained: Path, training: TrainConfig, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    before = model_sha256(finished / "model")
-    assert train.run(config).model == str(finished / "model")
+    before = model_sha256(trained / "model")
+    assert train.run(replace(training, num_workers="2:3")).model == str(trained / "model")
     assert "is complete" in capsys.readouterr().out
-    other = replace(config, recipe=replace(config.recipe, epochs=5))
+    other = replace(training, recipe=replace(training.recipe, epochs=5))
     with pytest.raises(InputError, match="epochs 4 instead of 5"):
         train.run(other)
-    assert model_sha256(finished / "model") == before
-
-
-def test_killed_workers_and_drivers_change_nothing(
-    finished: Path, config: TrainConfig, tmp_path: Path
-) -> None:
-    out = tmp_path / "killed"
-    driver = start(config, out)
-    wait_for_step(out, 12, driver)
-    worker = next(
-        process
-        for process in psutil.Process(driver.pid).children(recursive=True)
-        if "ray::RayTrainWorker" in " ".join(process.cmdline())
-    )
-    worker.kill()
-    wait_for_step(out, 21, driver)
-    driver.send_signal(signal.SIGKILL)
-    driver.communicate()
-    again = start(config, out)
-    output, _ = again.communicate(timeout=300)
-    assert again.returncode == 0, output
-    assert model_sha256(out / "model") == model_sha256(finished / "model")
-
-    def losses(run: Path) -> list[tuple[int, float]]:
-        return [(line["step"], line["loss/total"]) for line in read_metrics(str(run))]
-
-    assert losses(out) == losses(finished)
+    assert model_sha256(trained / "model") == before
 
 
 def test_more_workers_than_cpus_share_them(
-    config: TrainConfig, tmp_path: Path, ray_cluster: None, capsys: pytest.CaptureFixture[str]
+    training: TrainConfig, tmp_path: Path, ray_cluster: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """Three workers for steps of eight tuples: the last of them has only two."""
     shared = replace(
-        config,
+        training,
         out=str(tmp_path / "shared"),
-        num_workers=4,
+        num_workers=3,
         cpus_per_worker=None,
-        recipe=replace(config.recipe, epochs=1),
+        recipe=replace(training.recipe, epochs=1),
     )
     train.run(shared)
-    assert "4 workers share 2 CPUs" in capsys.readouterr().out
+    assert "3 workers share 2 CPUs" in capsys.readouterr().out
     assert bridge.load(tmp_path / "shared" / "model").config.num_classes == 6
+
+
+def test_a_loss_that_is_not_finite_stops_all_workers(
+    training: TrainConfig, tmp_path: Path, ray_cluster: None
+) -> None:
+    config = replace(diverging(training, tmp_path / "run"), num_workers=2)
+    with pytest.raises(NonFiniteLoss, match="not finite") as first:
+        train.run(config)
+    assert "Step 1 " in str(first.value) and "shape0/000" in str(first.value)
+    checkpoint = str(first.value).split()[-1].rstrip(".")
+    assert (Path(checkpoint) / "training_state.pt").exists()
+    assert [line["step"] for line in read_metrics(config.out)] == [1]
+    assert not json.loads((tmp_path / "run" / "run.json").read_text())["complete"]
+    # The same command takes that checkpoint, and meets the same end.
+    with pytest.raises(NonFiniteLoss) as second:
+        train.run(config)
+    assert str(second.value) == str(first.value)
+
+
+def test_unreadable_images_are_counted(
+    training: TrainConfig, tmp_path: Path, ray_cluster: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_dataset(tmp_path / "data", {"train": 6})
+    break_trajectory(tmp_path / "data", object_id="shape0/000", trajectory=0)
+    config = replace(
+        training,
+        data=str(tmp_path / "data"),
+        out=str(tmp_path / "run"),
+        num_workers=0,
+        recipe=replace(training.recipe, epochs=1),
+    )
+    assert train.run(config).unreadable == 1
+    output = capsys.readouterr().out
+    assert "unreadable images 1" in output and "1 training images could not be read" in output
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert record["result"]["unreadable"] == 1
+
+
+def break_trajectory(dataset: Path, object_id: str, trajectory: int) -> None:
+    """Cut the images of a trajectory, of which training selects one, short."""
+    for path in (dataset / "data").glob("train-*.parquet"):
+        table = pq.read_table(path)
+        rows = table.to_pylist()
+        for row in rows:
+            if (row["object_id"], row["trajectory"]) == (object_id, trajectory):
+                row["image"]["bytes"] = row["image"]["bytes"][:50]
+        pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), path)
+
+
+def test_a_dry_run_tells_the_plan_and_writes_nothing(
+    training: TrainConfig, tmp_path: Path, ray_cluster: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train.dry_run(replace(training, out=str(tmp_path / "run"), num_workers="1:2"))
+    output = capsys.readouterr().out
+    for text in (
+        "72 training images of 6 objects",
+        "36 steps of 8 tuples x 4 images",
+        "resnet18 with 11.2 M parameters at 24x32",
+        "1 to 2 training process(es)",
+        "memory per worker",
+        "s per step",
+    ):
+        assert text in output
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_dry_run_does_not_make_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    train.dry_run(TrainConfig(data=DEFAULT_DATA))
+    assert "would be synthesised" in capsys.readouterr().out
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
@@ -155,40 +160,59 @@ def test_more_workers_than_cpus_share_them(
     [
         ({"data": "nowhere"}, "nowhere is not a dataset"),
         ({"weights": "nowhere.pth"}, "nowhere.pth"),
-        ({"num_workers": -1}, "--num-workers"),
-        ({"num_workers": 3}, "does not divide over 3 workers"),
+        ({"num_workers": 9}, "9 workers are too many for steps of 8 tuples"),
+        ({"num_workers": "2:9"}, "9 workers are too many"),
     ],
 )
-def test_bad_input(
-    config: TrainConfig, change: dict, message: str, tmp_path: Path, ray_cluster: None
-) -> None:
+def test_bad_input(training: TrainConfig, change: dict, message: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=message):
-        train.run(replace(config, out=str(tmp_path / "run"), **change))
+        train.run(replace(training, out=str(tmp_path / "run"), **change))
+    assert not (tmp_path / "run").exists()
 
 
-def test_presets_are_what_they_say() -> None:
-    paper, quick = PRESETS["paper"], PRESETS["quick"]
-    assert (paper.recipe.epochs, paper.recipe.batch_size, paper.recipe.learning_rate) == (
-        30,
-        32,
-        1e-4,
+def test_without_imagenet_weights_there_is_advice_at_once(
+    training: TrainConfig, tmp_path: Path
+) -> None:
+    result = command(
+        *("--preset", "paper", "--data", training.data, "--out", str(tmp_path / "run")),
+        TORCH_HOME=str(tmp_path / "no-weights"),
+        https_proxy="http://127.0.0.1:9",
     )
-    assert paper.recipe.schedule == "constant" and paper.recipe.supervise == "query"
-    assert paper.recipe.bliss == BlissConfig(5, 1, 5)
-    weights = paper.recipe.loss
-    assert (weights.contrastive, weights.classification) == (1.0, 0.1)
-    assert (weights.blur, weights.localisation, weights.margin) == (1.0, 10.0, 0.7)
-    assert paper.model == ModelConfig()
-    assert quick.model.backbone == "tf_efficientnet_lite0" and quick.model.image_size == (60, 80)
+    assert result.returncode == 2
+    assert "--weights FILE" in result.stderr and "--weights none" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert "training process" not in result.stdout
+    assert not (tmp_path / "run").exists()
+
+
+def test_mistakes_in_the_model_do_not_wait_for_data(
+    training: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="nowhere.pth"):
+        train.run(replace(training, data=DEFAULT_DATA, weights="nowhere.pth"))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_loss_that_is_not_finite_is_one_sentence_of_the_command(
+    training: TrainConfig, tmp_path: Path
+) -> None:
+    result = command(
+        *("--preset", "quick", "--data", training.data, "--out", str(tmp_path / "run")),
+        *("--weights", "none", "--num-workers", "0", "--num-cpus", "1"),
+        *("--learning-rate", "1e30", "--warmup-steps", "0"),
+    )
+    assert result.returncode == 1
+    assert result.stderr.splitlines()[-1].startswith("error: Step ")
+    assert "not finite" in result.stderr and "from the beginning" in result.stderr
+    assert "Traceback" not in result.stderr
 
 
 def test_help_explains_the_options() -> None:
-    result = subprocess.run(
-        [sys.executable, str(ROOT / "pipelines" / "train.py"), "--help"],
-        capture_output=True,
-        text=True,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-    )
+    result = command("--help")
     assert result.returncode == 0
-    for option in ("--contrastive-range", "--num-workers", "--preset", "--epochs", "--weights"):
+    for option in (
+        *("--contrastive-range", "--num-workers", "--preset", "--epochs", "--weights"),
+        *("--checkpoint-every", "--dry-run", "--track", "--precision", "--ema-decay"),
+    ):
         assert option in result.stdout

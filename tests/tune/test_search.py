@@ -9,14 +9,14 @@ import pytest
 from bridge.errors import InputError
 from bridge.run_log import read_metrics
 from bridge.validation import CHOICE
-from pipelines import train
+from pipelines.train_options import PRESETS
 from tests.factories import make_dataset
 from tune import search
 from tune.search import SearchConfig
 
 
 def test_sampled_values_reach_the_trainer() -> None:
-    base = train.PRESETS["quick"]
+    base = PRESETS["quick"]
     sampled = {"contrastive_range": 3, "classification": 0.3, "blur": 2.0, "localisation": 5.0}
     config = search.trial_config(base, sampled)
     assert config.recipe.bliss.contrastive_range == 3

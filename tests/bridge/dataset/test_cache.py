@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from bridge.dataset import cache
@@ -46,3 +47,20 @@ def test_a_failed_write_leaves_no_cache(
     assert list(folder.iterdir()) == []
     shard.write_bytes(whole)
     assert len(cache.open_cache(labels, manifest.content_hash)) == len(labels)
+
+
+def test_images_are_views_of_their_bytes() -> None:
+    whole = pa.array([b"zero", b"one", b"", b"three", b"four"])
+    images = cache.ImageCache([whole.slice(1, 3), whole.slice(0, 1), pa.array([b"", b""])])
+    assert [bytes(images[row]) for row in range(len(images))] == [
+        b"one",
+        b"",
+        b"three",
+        b"zero",
+        b"",
+        b"",
+    ]
+    assert isinstance(images[0], memoryview)
+    for row in (-1, 6):
+        with pytest.raises(IndexError, match=str(row)):
+            images[row]

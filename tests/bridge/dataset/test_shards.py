@@ -23,6 +23,7 @@ def rows(count: int) -> list[dict]:
             "window": i % 11,
             "blur_severity": None if i % 2 else i / 1000,
             "blur_level": 1,
+            "mean_opacity": None if i % 5 == 0 else 0.75,
             "bbox": None if i % 3 == 0 else (0.5, 0.5, 0.1, 0.2),
             "background_id": None,
         }
@@ -40,6 +41,7 @@ def test_shard_holds_the_contract_schema(tmp_path: Path) -> None:
     assert file.metadata.row_group(0).num_rows == ROWS_PER_GROUP
     assert file.read().to_pylist()[7]["blur_severity"] is None
     assert file.read().to_pylist()[0]["bbox"] is None
+    assert [row["mean_opacity"] for row in file.read().to_pylist()[4:6]] == [0.75, None]
 
 
 def test_equal_rows_give_equal_bytes() -> None:

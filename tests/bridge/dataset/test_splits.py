@@ -34,6 +34,7 @@ def labels(num_objects: int, trajectories: int, seed: int = 0) -> Labels:
         window=grid[:, 2].astype(np.int32),
         blur_level=levels,
         blur_severity=(levels - 0.5).astype(np.float32) / 10,
+        mean_opacity=np.full(len(grid), np.nan, np.float32),
         bbox=np.zeros((len(grid), 4), np.float32),
         image_id=pa.array([f"{names[o]}/{t}/{w}" for o, t, w in grid]),
         shards=(),

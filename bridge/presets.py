@@ -1,0 +1,43 @@
+"""Named trainings: the paper's, a stronger one, and one for two CPU cores."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from bridge.augmentation import Augmentation
+from bridge.bliss import BlissConfig
+from bridge.losses import LossConfig
+from bridge.model import PAPER, QUICK, ModelConfig
+from bridge.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A network and how to train it."""
+
+    model: ModelConfig
+    recipe: Recipe
+
+
+_STRONG = Recipe(
+    batch_size=22,
+    schedule="cosine",
+    warmup_steps=1000,
+    ema_decay=0.999,
+    supervise="all",
+    bliss=BlissConfig(num_positives=2, num_negatives=0),
+    # With every image classified, half the paper's weight is enough.
+    loss=LossConfig(pairs="batch", classification=0.05),
+    augment=Augmentation(flip=0.5),
+)
+
+PRESETS = {
+    "paper": Preset(PAPER, Recipe()),
+    "strong": Preset(replace(PAPER, norm="folded", imagenet_norm=True), _STRONG),
+    "quick": Preset(
+        QUICK,
+        replace(_STRONG, epochs=20, learning_rate=1e-3, warmup_steps=100, ema_decay=0.998),
+    ),
+}
+"""`paper` follows the published code, `strong` is ours for the same network, `quick` is that for a
+small network at 60x80 pixels."""

@@ -1,0 +1,123 @@
+"""The options of `train.py`: their defaults, their ranges, and what identifies a run."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, get_args
+
+from bridge import presets, storage
+from bridge.errors import InputError
+from bridge.model import PAPER, ModelConfig
+from bridge.recipe import Compute, Recipe
+from bridge.tracking import TrackerName
+
+DEFAULT_DATA = "data/synthetic"
+
+PresetName = Literal["paper", "strong", "quick"]
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """What to train, how and where.
+
+    Raises:
+        InputError: an option out of its range.
+    """
+
+    preset: PresetName = "quick"
+    """paper: the paper's training. strong: a better recipe for the same network. quick: a small
+    pretrained network at 60x80 pixels, for two cores. Default: paper where the cluster has GPUs,
+    quick elsewhere."""
+    data: str = DEFAULT_DATA
+    """The dataset; the default one is synthesised where it does not exist yet."""
+    out: str = "runs/bridge"
+    """Folder of the run, on storage that all nodes share."""
+    num_workers: int | str | None = None
+    """Training processes: a number, or MIN:MAX to train with as many as the cluster has room for.
+    Default: one per GPU, or one."""
+    cpus_per_worker: float | None = None
+    """At most so many CPUs for each worker; default: an equal share of the cluster's, up to 16."""
+    use_gpu: bool | None = None
+    """Whether each worker has a GPU; default: where the cluster has any."""
+    weights: str = "imagenet"
+    """Initial backbone: imagenet, none, or a file of weights."""
+    checkpoint_every: int = 500
+    """Steps between checkpoints, besides those at each validation; 0: none."""
+    max_failures: int = 3
+    """Worker failures to recover from before giving up."""
+    track: TrackerName = "none"
+    """Report metrics to MLflow or Weights & Biases too."""
+    num_cpus: int | None = None
+    """CPUs of the local cluster that is started where none is running; default: all."""
+    dry_run: bool = False
+    """Only print what would be trained and what it would cost."""
+    model: ModelConfig = PAPER
+    recipe: Recipe = field(default_factory=Recipe)
+    compute: Compute = field(default_factory=Compute)
+
+    def __post_init__(self) -> None:
+        if self.num_workers is not None:
+            worker_range(self.num_workers)
+        if self.checkpoint_every < 0:
+            raise InputError(f"--checkpoint-every must be at least 0, not {self.checkpoint_every}.")
+        if self.max_failures < -1:
+            raise InputError(f"--max-failures must be at least -1, not {self.max_failures}.")
+        if self.cpus_per_worker is not None and self.cpus_per_worker <= 0:
+            raise InputError(f"--cpus-per-worker must be positive, not {self.cpus_per_worker}.")
+
+    def identity(self) -> dict[str, Any]:
+        """The options that decide the trained weights, as JSON."""
+        options = {name: value for name, value in asdict(self).items() if name not in _INCIDENTAL}
+        options |= {"data": storage.absolute(self.data), "weights": absolute_weights(self.weights)}
+        options |= {"precision": self.compute.precision}
+        flat = {**options.pop("model"), **_flat(options.pop("recipe")), **options}
+        return {name: list(v) if isinstance(v, tuple) else v for name, v in flat.items()}
+
+
+_INCIDENTAL = {
+    "out",
+    "num_workers",
+    "cpus_per_worker",
+    "use_gpu",
+    "checkpoint_every",
+    "max_failures",
+    "track",
+    "num_cpus",
+    "dry_run",
+    "compute",
+}
+"""Options that may differ between the parts of one run."""
+
+PRESETS = {
+    name: TrainConfig(
+        preset=name, model=presets.PRESETS[name].model, recipe=presets.PRESETS[name].recipe
+    )
+    for name in get_args(PresetName)
+}
+
+
+def worker_range(num_workers: int | str) -> tuple[int, int]:
+    """Fewest and most workers of `--num-workers`; 0 is training inside the driver."""
+    match = re.fullmatch(r"(\d+)(?::(\d+))?", str(num_workers))
+    if match is None:
+        raise InputError(f"--num-workers must be a number or MIN:MAX, not {num_workers}.")
+    low, high = int(match[1]), int(match[2] or match[1])
+    if match[2] and not 1 <= low <= high:
+        raise InputError(
+            f"--num-workers {num_workers}: MIN must be at least 1 and at most MAX, as in 2:8."
+        )
+    return low, high
+
+
+def absolute_weights(weights: str) -> str:
+    """`--weights` independent of the working directory, which differs between nodes."""
+    return weights if weights in ("imagenet", "none") else storage.absolute(weights)
+
+
+def _flat(options: dict[str, Any]) -> dict[str, Any]:
+    """Options of nested groups side by side, as they are on the command line."""
+    flat: dict[str, Any] = {}
+    for name, value in options.items():
+        flat |= value if isinstance(value, dict) else {name: value}
+    return flat

@@ -1,0 +1,127 @@
+"""What one training process does: the trainer, its checkpoints, and what rank 0 tells."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import ray.train
+import torch
+
+from bridge import storage
+from bridge.dataset.manifest import open_manifest
+from bridge.examples import draw_examples
+from bridge.model import Bridge
+from bridge.run_log import RunLog
+from bridge.trainer import Event, NonFiniteLoss, Trainer
+from bridge.training_data import load_training_data
+from bridge.validation import CHOICE, load_validation_data
+from pipelines.train_options import TrainConfig
+
+MODEL_FOLDER = "model"
+
+
+def train_worker(settings: dict[str, Any]) -> str | None:
+    """One training process; all of them run this.
+
+    Returns why training stopped where a loss was not finite. All ranks come to that together and
+    return, so that Ray, which would repeat a failure, takes the run as ended.
+    """
+    config: TrainConfig = settings["config"]
+    out: str = settings["out"]
+    device = ray.train.torch.get_device()
+    trainer = build_trainer(config, str(device), torch.get_num_threads())
+    checkpoint = ray.train.get_checkpoint()
+    if checkpoint is not None:
+        with checkpoint.as_directory() as folder:
+            trainer.load(Path(folder))
+    try:
+        if ray.train.get_context().get_world_rank() == 0:
+            _lead(trainer, out)
+        else:
+            for event in trainer.run(poll=preemption_poll()):
+                if event.checkpoint:
+                    ray.train.report(event.metrics)
+    except NonFiniteLoss as error:
+        return str(error)
+    return None
+
+
+def build_trainer(config: TrainConfig, device: str, threads: int) -> Trainer:
+    """The trainer of one process, at step 0."""
+    recipe = config.recipe
+    dataset = storage.absolute(config.data)
+    manifest = open_manifest(dataset)
+    data = load_training_data(
+        dataset,
+        manifest,
+        recipe.seed,
+        sharp_only=recipe.sharp_only,
+        blur_target=recipe.blur_target,
+        bliss=recipe.bliss,
+    )
+    torch.manual_seed(recipe.seed)
+    model_config = replace(config.model, num_classes=len(data.labels.objects))
+    return Trainer(
+        Bridge(model_config, weights=config.weights),
+        recipe,
+        data,
+        load_validation_data(dataset, manifest, recipe.seed),
+        device=device,
+        threads=threads,
+        compute=config.compute,
+        checkpoint_every=config.checkpoint_every,
+        model_info={"dataset_hash": manifest.content_hash, "recipe": asdict(recipe)},
+    )
+
+
+def preemption_poll() -> Callable[[], bool]:
+    """A function for `Trainer.run`: true once, when a node of the run is first to be taken away.
+
+    Ray agrees on the answer among all ranks, so every rank has to ask equally often.
+    """
+    noticed = False
+
+    def poll() -> bool:
+        nonlocal noticed
+        first = ray.train.get_preemption_info() is not None and not noticed
+        noticed = noticed or first
+        return first
+
+    return poll
+
+
+def _lead(trainer: Trainer, out: str) -> None:
+    """Train as rank 0, which alone logs, draws and saves."""
+    with RunLog(out, trainer.step) as log:
+        for event in trainer.run(poll=preemption_poll()):
+            log.add(event.step, _line(event, trainer))
+            if CHOICE in event.metrics or event.improved:
+                picture = draw_examples(trainer.evaluated, trainer.example_batch())
+                log.add_picture("examples", event.step, picture)
+            if event.checkpoint:
+                log.flush()
+                _report(event, trainer, out)
+
+
+def _line(event: Event, trainer: Trainer) -> dict[str, Any]:
+    return {
+        "epoch": event.epoch,
+        "total_steps": trainer.total_steps,
+        "images_per_step": trainer.images_per_step,
+        **event.metrics,
+    }
+
+
+def _report(event: Event, trainer: Trainer, out: str) -> None:
+    """Hand a checkpoint to Ray and, where it is the best so far, publish its model."""
+    with tempfile.TemporaryDirectory() as temporary:
+        trainer.save(Path(temporary))
+        if event.improved:
+            trainer.save_model(storage.join(out, MODEL_FOLDER))
+        # A tuner refuses reports without its objective, which only validations have.
+        metrics = {CHOICE: trainer.best_map} | event.metrics
+        ray.train.report(metrics, checkpoint=ray.train.Checkpoint.from_directory(temporary))

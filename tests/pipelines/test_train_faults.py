@@ -1,0 +1,161 @@
+"""Processes of a training are killed, and nodes taken away: the result stays what it is."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import ray
+import torch
+from ray.cluster_utils import Cluster
+from ray.core.generated import autoscaler_pb2
+from ray.train.v2._internal.constants import CHECKPOINT_MANAGER_SNAPSHOT_FILENAME
+
+from bridge.run_log import read_metrics
+from bridge.trainer import STATE_FILE
+from pipelines import train
+from pipelines.train_options import TrainConfig
+from tests import chaos
+from tests.kills import Kind, start, strike, wait_for_step
+
+WORKER = chaos.SUBJECTS["training"].worker
+
+
+def options(config: TrainConfig, out: Path) -> list[str]:
+    """`config` as it is typed."""
+    recipe, model = config.recipe, config.model
+    return [
+        *("--preset", "paper", "--data", config.data, "--out", str(out), "--weights", "none"),
+        *("--num-workers", str(config.num_workers), "--cpus-per-worker", "1", "--num-cpus", "2"),
+        *("--checkpoint-every", str(config.checkpoint_every)),
+        *("--epochs", str(recipe.epochs), "--batch-size", str(recipe.batch_size)),
+        *("--log-every", str(recipe.log_every), "--num-negatives", "2"),
+        *("--backbone", model.backbone, "--image-size", "24", "32", "--cls-dim", "16"),
+        *("--aux-dim", "8", "--aux-hidden", "8", "--descriptor-dim", "16"),
+    ]
+
+
+@pytest.fixture
+def driver_log(tmp_path: Path) -> Iterator[Path]:
+    """Where drivers write; shown where a test fails."""
+    path = tmp_path / "driver.log"
+    yield path
+    print(path.read_text())
+
+
+def begin(config: TrainConfig, out: Path, log: Path, **environment: str) -> subprocess.Popen[str]:
+    with open(log, "a") as file:
+        return start(
+            "pipelines/train.py",
+            options(config, out),
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            env=os.environ | environment,
+        )
+
+
+def hit(driver: subprocess.Popen[str], kind: Kind) -> None:
+    assert strike(driver, kind, WORKER, random.Random(0)), "there was nothing to kill"
+
+
+def test_kills_at_any_point_change_nothing(
+    trained: Path, training: TrainConfig, tmp_path: Path, driver_log: Path
+) -> None:
+    out = tmp_path / "killed"
+    driver = begin(training, out, driver_log)
+    # Step 0 of 36: the first checkpoint is at step 4.
+    wait_for_step(out, 1, driver)
+    hit(driver, "worker")
+    # In the middle of the second epoch, between two checkpoints.
+    wait_for_step(out, 14, driver)
+    hit(driver, "worker")
+    # The end of an epoch, while it is validated or its checkpoint is written.
+    wait_for_step(out, 18, driver)
+    hit(driver, "driver")
+    driver.wait()
+    driver = begin(training, out, driver_log)
+    # With one step to go, and after the last.
+    wait_for_step(out, 35, driver)
+    hit(driver, "worker")
+    wait_for_step(out, 36, driver)
+    hit(driver, "driver")
+    driver.wait()
+    assert begin(training, out, driver_log).wait(timeout=300) == 0
+    assert chaos.training(out) == chaos.training(trained)
+
+
+def test_a_run_goes_on_with_more_workers(
+    trained: Path, training: TrainConfig, tmp_path: Path, driver_log: Path, ray_cluster: None
+) -> None:
+    out = tmp_path / "elastic"
+    driver = begin(training, out, driver_log)
+    wait_for_step(out, 14, driver)
+    hit(driver, "everything")
+    driver.wait()
+    before = len(read_metrics(str(out)))
+    train.run(replace(training, out=str(out), num_workers="1:2"))
+    lines, expected = read_metrics(str(out)), read_metrics(str(trained))
+    assert [line["step"] for line in lines] == [line["step"] for line in expected]
+    assert 12 <= before < 36
+    for line, other in zip(lines, expected, strict=True):
+        assert line["loss/total"] == pytest.approx(other["loss/total"], rel=1e-3)
+    assert lines[-1]["loss/total"] != expected[-1]["loss/total"], "one worker did it all"
+
+
+def test_a_node_that_is_taken_away_leaves_a_checkpoint_just_in_time(
+    training: TrainConfig, tmp_path: Path, driver_log: Path
+) -> None:
+    """All 72 steps are one epoch: the notice alone brings a checkpoint before the end."""
+    out = tmp_path / "preempted"
+    config = replace(
+        training, checkpoint_every=0, recipe=replace(training.recipe, epochs=1, batch_size=1)
+    )
+    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+    try:
+        doomed = nodes.add_node(num_cpus=1)
+        driver = begin(
+            config,
+            out,
+            driver_log,
+            RAY_ADDRESS=nodes.address,
+            RAY_TRAIN_PREEMPTION_POLL_INTERVAL_S="0.1",
+        )
+        wait_for_step(out, 2, driver)
+        drain(nodes.address, doomed.node_id, seconds=30)
+        saved = first_checkpoint(out)
+        before = read_metrics(str(out))[:saved]
+        nodes.remove_node(doomed, allow_graceful=False)
+        nodes.add_node(num_cpus=1)
+        assert driver.wait(timeout=300) == 0
+    finally:
+        nodes.shutdown()
+    lines = read_metrics(str(out))
+    assert [line["step"] for line in lines] == list(range(1, 73))
+    # Times too: these steps were not made again.
+    assert saved < 72 and lines[:saved] == before
+
+
+def drain(address: str, node: str, seconds: float) -> None:
+    """Tell Ray, as a cloud's notice does, that a node will be taken away."""
+    client = ray._raylet.GcsClient(address=address)
+    deadline = int((time.time() + seconds) * 1000)
+    reason = autoscaler_pb2.DrainNodeReason.Value("DRAIN_NODE_REASON_PREEMPTION")
+    accepted, why = client.drain_node(node, reason, "test", deadline)
+    assert accepted, why
+
+
+def first_checkpoint(out: Path) -> int:
+    """Wait until Ray has taken note of a checkpoint; returns its step."""
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        for record in (out / "checkpoints").glob(f"*/{STATE_FILE}"):
+            if (out / "checkpoints" / CHECKPOINT_MANAGER_SNAPSHOT_FILENAME).exists():
+                return torch.load(record, weights_only=True)["step"]
+        time.sleep(0.02)
+    raise AssertionError("no checkpoint came")

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from bridge.bliss import BlissConfig
+from bridge.errors import InputError
+from bridge.model import ModelConfig
+from bridge.recipe import Compute
+from pipelines.train_options import PRESETS, TrainConfig, worker_range
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [(0, (0, 0)), ("0", (0, 0)), (3, (3, 3)), ("2:8", (2, 8)), ("4:4", (4, 4))],
+)
+def test_workers_are_a_number_or_a_range(given: int | str, expected: tuple[int, int]) -> None:
+    assert worker_range(given) == expected
+
+
+@pytest.mark.parametrize("given", ["8:2", "0:3", "-1", -1, "two", "1:2:3", ":4", "2:", "", "1.5"])
+def test_other_workers_are_refused(given: int | str) -> None:
+    with pytest.raises(InputError, match="--num-workers"):
+        TrainConfig(num_workers=given)
+
+
+@pytest.mark.parametrize(
+    "change", [{"checkpoint_every": -1}, {"max_failures": -2}, {"cpus_per_worker": 0.0}]
+)
+def test_options_have_ranges(change: dict) -> None:
+    with pytest.raises(InputError, match=f"--{next(iter(change)).replace('_', '-')}"):
+        TrainConfig(**change)
+
+
+def test_where_it_is_trained_is_no_part_of_what_is_trained() -> None:
+    config = PRESETS["quick"]
+    elsewhere = replace(
+        config,
+        out="other",
+        num_workers="2:8",
+        cpus_per_worker=2.0,
+        use_gpu=True,
+        checkpoint_every=7,
+        max_failures=0,
+        track="mlflow",
+        num_cpus=1,
+        compute=Compute(compile=True, gradient_checkpointing=True),
+    )
+    assert elsewhere.identity() == config.identity()
+    changes: list[dict[str, Any]] = [
+        {"recipe": replace(config.recipe, bliss=BlissConfig(3))},
+        {"recipe": replace(config.recipe, ema_decay=0.9)},
+        {"model": ModelConfig(stem_pool=True)},
+        {"weights": "none"},
+        {"data": "other"},
+        {"compute": Compute(precision="bf16")},
+    ]
+    identities = [replace(config, **change).identity() for change in changes]
+    assert all(identity != config.identity() for identity in identities)
+    assert json.loads(json.dumps(config.identity())) == config.identity()
+
+
+def test_no_option_hides_another_of_the_same_name() -> None:
+    """Groups of options are flat on the command line and in run.json."""
+    config = PRESETS["paper"]
+    recipe = config.recipe
+    groups = [config, config.model, recipe, config.compute]
+    groups += [recipe.bliss, recipe.loss, recipe.augment]
+    names = [name for group in groups for name, value in vars(group).items() if value not in groups]
+    assert len(names) == len(set(names))
+
+
+def test_presets_are_what_they_say() -> None:
+    paper, quick = PRESETS["paper"], PRESETS["quick"]
+    recipe = paper.recipe
+    assert (recipe.epochs, recipe.batch_size, recipe.learning_rate) == (30, 32, 1e-4)
+    assert recipe.schedule == "constant" and recipe.supervise == "query"
+    assert recipe.bliss == BlissConfig(5, 1, 5)
+    weights = recipe.loss
+    assert (weights.contrastive, weights.classification) == (1.0, 0.1)
+    assert (weights.blur, weights.localisation, weights.margin) == (1.0, 10.0, 0.7)
+    assert paper.model == ModelConfig()
+    assert quick.model.backbone == "tf_efficientnet_lite0" and quick.model.image_size == (60, 80)
+    assert {name: config.preset for name, config in PRESETS.items()} == {
+        name: name for name in ("paper", "strong", "quick")
+    }
