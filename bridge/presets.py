@@ -36,7 +36,7 @@ PRESETS = {
     "strong": Preset(replace(PAPER, norm="folded", imagenet_norm=True), _STRONG),
     "quick": Preset(
         QUICK,
-        replace(_STRONG, epochs=20, learning_rate=1e-3, warmup_steps=100, ema_decay=0.998),
+        replace(_STRONG, epochs=14, learning_rate=1e-3, warmup_steps=100, ema_decay=0.998),
     ),
 }
 """`paper` follows the published code, `strong` is ours for the same network, `quick` is that for a

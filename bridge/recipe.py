@@ -32,7 +32,7 @@ class Recipe:
     schedule: Literal["constant", "cosine"] = "constant"
     """Learning rate over time; cosine ends at 0."""
     warmup_steps: int = 0
-    """Steps over which the learning rate rises from 0."""
+    """Steps over which the learning rate rises from 0, at most a third of all."""
     ema_decay: float = 0.0
     """Validate and keep a running average of the weights with this decay per step; 0: none."""
     supervise: Literal["query", "all"] = "query"
@@ -84,12 +84,12 @@ class Recipe:
 
     def rate(self, step: int, total_steps: int) -> float:
         """The learning rate of a step (0-based)."""
-        if step < self.warmup_steps:
-            return self.learning_rate * (step + 1) / self.warmup_steps
+        warmup = min(self.warmup_steps, total_steps // 3)
+        if step < warmup:
+            return self.learning_rate * (step + 1) / warmup
         if self.schedule == "constant":
             return self.learning_rate
-        span = max(1, total_steps - self.warmup_steps)
-        angle = math.pi * (step - self.warmup_steps) / span
+        angle = math.pi * (step - warmup) / max(1, total_steps - warmup)
         return self.learning_rate * 0.5 * (1 + math.cos(angle))
 
 

@@ -34,7 +34,7 @@ class DemoConfig:
     """Trajectories per object."""
     distractors_per_category: int = 4
     """Built-in objects per shape family, for the distractors."""
-    epochs: int = 12
+    epochs: int = 8
     """Epochs of training."""
     image_size: tuple[int, int] = (120, 160)
     """Height and width of the images in pixels."""

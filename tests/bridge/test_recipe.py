@@ -22,6 +22,8 @@ def test_the_learning_rate_rises_and_falls() -> None:
     assert all(a > b for a, b in zip(rates[3:], rates[4:], strict=False))
     assert rates[-1] < 0.05 * 3e-4
     assert Recipe().rate(10**6, 10**6) == 1e-4
+    short = replace(recipe, warmup_steps=100)
+    assert short.rate(5, 18) == pytest.approx(3e-4)
 
 
 @pytest.mark.parametrize(
