@@ -24,6 +24,10 @@ LABEL_BYTES = 8 + (1 + 1 + 4) * FLOAT + 2
 BACKWARD = 2 / 3
 """Share of the arithmetic of a step."""
 
+BUCKET = 25 * 2**20
+"""Bytes of gradients that DistributedDataParallel sends together; the last ones are sent when
+nothing is left to compute."""
+
 
 class CountBytes(TorchDispatchMode):
     """Counts the bytes that are handed to torch.distributed, by operation.
@@ -59,15 +63,18 @@ class Traffic:
         predictions: all-reduced: gradients of what the losses take from all workers.
         gathered: all-gathered: predictions and labels of the images of all workers.
         buffers: broadcast: what the network keeps besides weights.
+        used: all-reduced on CPUs alone, where DistributedDataParallel looks for parameters without
+            gradient: an int32 per tensor of weights.
     """
 
     gradients: int
     predictions: int
     gathered: int
     buffers: int
+    used: int
 
     def seconds(self, workers: int, bandwidth: float) -> tuple[float, float]:
-        """On paper, with rings of so many bytes per second and worker.
+        """On paper, on GPUs, with rings of so many bytes per second and worker.
 
         Returns:
             Seconds for the gradients, which are sent while the backward pass computes others, and
@@ -82,11 +89,13 @@ class Traffic:
 def traffic(model: Bridge, images: int) -> Traffic:
     """From the sizes of the network's tensors and the images of a step, over all workers."""
     predictions = (model.config.descriptor_dim + 1 + 4) * FLOAT
+    trained = [p for p in model.parameters() if p.requires_grad]
     return Traffic(
-        gradients=sum(p.nbytes for p in model.parameters() if p.requires_grad),
+        gradients=sum(p.nbytes for p in trained),
         predictions=predictions * images,
         gathered=(predictions + LABEL_BYTES) * images,
         buffers=sum(b.nbytes for b in model.buffers()),
+        used=4 * len(trained),
     )
 
 
@@ -106,11 +115,14 @@ def on_paper(
 
     Returns:
         Seconds of a step by part, and the share of the workers' time in which they compute: with
-        the gradients sent during the backward pass, and with nothing sent while computing.
+        the gradients but the last bucket sent during the backward pass, and with nothing sent
+        while computing.
     """
     compute = images / workers / images_per_second
-    gradients, rest = traffic(model, images).seconds(workers, bandwidth)
-    late = max(0.0, gradients - BACKWARD * compute)
+    sent = traffic(model, images)
+    gradients, rest = sent.seconds(workers, bandwidth)
+    last = gradients * min(1.0, BUCKET / sent.gradients)
+    late = max(last, gradients - BACKWARD * compute)
     return {
         "workers": workers,
         "images_per_step": images,

@@ -76,7 +76,8 @@ def _variant(
     flops: int,
     chip: float,
 ) -> dict[str, float] | None:
-    torch.compiler.reset()
+    if compute.compile:
+        torch.compiler.reset()
     gc.collect()
     if device != "cpu":
         torch.cuda.empty_cache()

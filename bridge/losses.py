@@ -14,6 +14,8 @@ import torch.nn.functional as F
 
 from bridge.bliss import WINDOW_TOLERANCE, BlissConfig
 from bridge.classifiers import ArcFace, CurricularFace
+from bridge.errors import InputError
+from bridge.model import ModelConfig
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,26 @@ class LossConfig:
     """tau: negatives further apart than this cost nothing."""
     pairs: Literal["tuple", "batch"] = "tuple"
     """Contrastive pairs: the query with its samples (the paper's), or any two of the batch."""
+
+    def __post_init__(self) -> None:
+        for name in ("contrastive", "classification", "blur", "localisation", "margin"):
+            if getattr(self, name) < 0:
+                raise InputError(f"--{name} must be at least 0, not {getattr(self, name)}.")
+
+
+def check_losses(model: ModelConfig, config: LossConfig) -> None:
+    """InputError where nothing would be trained: no loss has both a weight and a head."""
+    trained = {
+        "contrastive": config.contrastive,
+        "classification": config.classification,
+        "blur": config.blur if "blur" in model.heads else 0,
+        "localisation": config.localisation if "loc" in model.heads else 0,
+    }
+    if not any(trained.values()):
+        raise InputError(
+            f"With the heads {', '.join(model.heads)} no loss is left that has a weight: give one "
+            f"of {', '.join(f'--{name}' for name in trained)} a positive number."
+        )
 
 
 @dataclass(frozen=True)

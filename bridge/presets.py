@@ -32,7 +32,7 @@ _STRONG = Recipe(
 )
 
 PRESETS = {
-    "paper": Preset(PAPER, Recipe()),
+    "paper": Preset(PAPER, Recipe(validate_every=400)),
     "strong": Preset(replace(PAPER, norm="folded", imagenet_norm=True), _STRONG),
     "quick": Preset(
         QUICK,

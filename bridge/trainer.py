@@ -9,7 +9,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from bridge.bliss import BlissSampler
 from bridge.checkpoint import WEIGHTS_FILE, save_model
 from bridge.distributed import World, union_over_ranks
 from bridge.errors import InputError
+from bridge.losses import check_losses
 from bridge.model import Bridge
 from bridge.recipe import Compute, Recipe
 from bridge.step import AveragedWeights, TupleLosses
@@ -46,6 +48,8 @@ class Event:
     checkpoint: bool
     improved: bool = False
     """With a checkpoint: the validation mAP is the best so far."""
+    unreadable: tuple[str, ...] = ()
+    """Training images that could not be decoded so far, on all ranks."""
 
 
 class Trainer:
@@ -83,7 +87,8 @@ class Trainer:
             model_info: recorded beside the weights (e.g. what they were trained on).
 
         Raises:
-            InputError: there are more workers than tuples in a step.
+            InputError: there are more workers than tuples in a step, no loss has both a weight and
+                a head, or several workers would have normalisation statistics of their own.
         """
         self.recipe = recipe
         self.step = 0
@@ -99,6 +104,9 @@ class Trainer:
         self.sampler = BlissSampler(data.labels.object, data.positions, recipe.bliss, recipe.seed)
         self._tuples_per_step = recipe.tuples_per_step(len(self.sampler))
         check_workers(self._tuples_per_step, self._world.size)
+        check_losses(model.config, recipe.loss)
+        if self._world.size > 1 and model.config.norm == "batch":
+            raise InputError("--norm batch trains with one worker only: choose folded or frozen.")
         self.steps_per_epoch = len(self.sampler) // self._tuples_per_step
         self.total_steps = recipe.steps or recipe.epochs * self.steps_per_epoch
         self.images_per_step = self._tuples_per_step * recipe.tuple_size
@@ -108,6 +116,9 @@ class Trainer:
         if self._compute.compile:
             self.model.backbone.compile()
         self._losses = self._distributed(TupleLosses(self.model, recipe, self._compute))
+        if self._device.type == "cuda":
+            # Torch's own default computes float32 convolutions with 10 bits of mantissa.
+            torch.backends.cudnn.allow_tf32 = self._compute.precision != "fp32"
         self._optimizer = torch.optim.Adam(
             self.model.parameters(), lr=recipe.learning_rate, fused=True
         )
@@ -116,14 +127,16 @@ class Trainer:
         if self._world.size == 1:
             return losses
         weights = self.recipe.loss
+        all_used = weights.classification and weights.blur and weights.localisation
+        # Where it need not look for parameters without gradient (heads without loss), torch
+        # divides them anew after the first step and adds up in another order from then on: a
+        # continued run would not be bit-equal. GPUs are not anyway, and faster so.
+        look = self._device.type == "cpu" or not all_used
         return DistributedDataParallel(
             losses,
             device_ids=[self._device] if self._device.type == "cuda" else None,
             gradient_as_bucket_view=True,
-            # A head whose loss has no weight gets no gradient.
-            find_unused_parameters=not (
-                weights.classification and weights.blur and weights.localisation
-            ),
+            find_unused_parameters=look,
         )
 
     @property
@@ -131,10 +144,12 @@ class Trainer:
         """The network that is validated and kept: the averaged one where there is an average."""
         return self._average.model if self._average else self.model
 
-    @property
+    @cached_property
     def plan_hash(self) -> str:
-        """SHA-256 of what decides the rows of every step: of the first epoch and its division."""
-        return storage.sha256(self.sampler.plan(0).tobytes() + str(self._tuples_per_step).encode())
+        """SHA-256 of what decides the images of every step."""
+        images = "\n".join(self._data.labels.image_id.to_pylist())
+        division = f"{images} {self._tuples_per_step} {self.recipe.seed}".encode()
+        return storage.sha256(division + self.sampler.plan(0).tobytes())
 
     def learning_rate(self, step: int) -> float:
         """The learning rate of a step (0-based), a function of the recipe alone."""
@@ -149,7 +164,7 @@ class Trainer:
         Raises:
             NonFiniteLoss: names the step and the images; no later event was yielded, so the last
                 checkpoint is sound.
-            InputError: too many training images are unreadable.
+            TooManyUnreadable: more training images cannot be decoded than is borne; on all ranks.
         """
         history: list[dict[str, torch.Tensor]] = []
         started, waited = time.monotonic(), 0.0
@@ -167,15 +182,18 @@ class Trainer:
                 if not (at_line or self._is_checkpoint()):
                     continue
                 values = self._means(history)
+                unreadable = union_over_ranks(self._data.unreadable)
+                self._data.check(unreadable)
                 elapsed = time.monotonic() - started
                 metrics = values | {
                     "learning_rate": self.learning_rate(self.step - 1),
                     "seconds": elapsed,
                     "images_per_second": len(history) * self.images_per_step / elapsed,
                     "data_wait": waited / elapsed,
-                    "unreadable": len(union_over_ranks(self._data.unreadable)),
+                    "unreadable": len(unreadable),
                 }
-                yield self._event(metrics, polled)
+                ids = tuple(self._data.labels.image_id[row].as_py() for row in sorted(unreadable))
+                yield replace(self._event(metrics, polled), unreadable=ids)
                 history, started, waited = [], time.monotonic(), 0.0
 
     def train_step(self, batch: Batch) -> dict[str, torch.Tensor]:
@@ -200,8 +218,8 @@ class Trainer:
         return values | {"gradient_norm": length}
 
     def _key(self, number: int) -> int:
-        """Different for every number and seed, in the range of an int64."""
-        return (self.recipe.seed << 40) + number
+        """Different for every number below 2^40, and for seeds up to four million."""
+        return (self.recipe.seed % (1 << 22) << 40) + number
 
     def _keys(self, batch: Batch) -> torch.Tensor:
         """For the augmentation of each image: its place in all epochs' plans, and the seed."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Collection, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from threading import Lock
@@ -36,6 +36,10 @@ PART = 16
 """Images that a thread decodes at a time, at most."""
 
 PAPERS_SAMPLES = BlissConfig()
+
+
+class TooManyUnreadable(InputError):
+    """More images cannot be decoded than training bears."""
 
 
 @dataclass(frozen=True)
@@ -101,10 +105,6 @@ class TrainingData:
         """Decode the tuples (int [T, S], rows of the selection; -1 is padding).
 
         An image that cannot be decoded is black, not `valid`, and noted in `unreadable`.
-
-        Raises:
-            InputError: more than `MAX_UNREADABLE` of the selection, and more than one image,
-                have been unreadable so far.
         """
         pixels = _memory(tuples.size, image_size, pinned=False)
         decoded = self._decode(tuples.reshape(-1), pixels.numpy())
@@ -117,20 +117,25 @@ class TrainingData:
         valid = rows != PADDING
         if unreadable:
             valid[list(unreadable)] = False
-            self._note({int(rows[place]): why for place, why in unreadable.items()})
+            with self._lock:
+                self.unreadable.update({int(rows[p]): why for p, why in unreadable.items()})
         return valid
 
-    def _note(self, unreadable: dict[int, str]) -> None:
-        with self._lock:
-            self.unreadable.update(unreadable)
-            count = len(self.unreadable)
-            row, why = next(iter(self.unreadable.items()))
-        if count > max(1, MAX_UNREADABLE * len(self.labels)):
-            raise InputError(
-                f"{count} of {len(self.labels)} training images are unreadable, more than the "
-                f"{MAX_UNREADABLE:.0%} that training bears; the first is "
-                f"{self.labels.image_id[row]}: {why}."
-            )
+    def check(self, unreadable: Collection[int]) -> None:
+        """Whether training can bear that these rows are unreadable.
+
+        Raises:
+            TooManyUnreadable: they are more than `MAX_UNREADABLE` of the selection, and several.
+        """
+        if len(unreadable) <= max(1, MAX_UNREADABLE * len(self.labels)):
+            return
+        row = min(unreadable)
+        why = f": {self.unreadable[row]}" if row in self.unreadable else ""
+        raise TooManyUnreadable(
+            f"{len(unreadable)} of {len(self.labels)} training images are unreadable, more than "
+            f"the {MAX_UNREADABLE:.0%} that training bears; one of them is "
+            f"{self.labels.image_id[row]}{why}."
+        )
 
     def _assemble(self, tuples: np.ndarray, pixels: torch.Tensor, valid: np.ndarray) -> Batch:
         rows = tuples.reshape(-1).astype(np.int64)
@@ -151,7 +156,16 @@ class TrainingData:
         )
 
 
-def load_training_data(
+@dataclass(frozen=True)
+class Selection:
+    """Labels of the N training images, and what follows from them and the recipe."""
+
+    labels: Labels
+    blur_values: np.ndarray
+    positions: np.ndarray
+
+
+def select_training_images(
     dataset: str,
     manifest: Manifest,
     seed: int,
@@ -159,8 +173,8 @@ def load_training_data(
     sharp_only: bool = False,
     blur_target: BlurTarget = "eroded",
     bliss: BlissConfig = PAPERS_SAMPLES,
-) -> TrainingData:
-    """The balanced training selection of a dataset (Sec. 5).
+) -> Selection:
+    """The balanced training selection of a dataset (Sec. 5), without its pictures.
 
     Args:
         dataset: its folder.
@@ -172,16 +186,32 @@ def load_training_data(
         bliss: its `window` decides the places of the images in the window of blur.
 
     Raises:
-        InputError: there are no training images, or they have no mean opacity.
+        InputError: there are no training images, or they lack what is asked for.
     """
     labels = read_labels(dataset, manifest, "train")
     rows = training_rows(labels, seed, sharp_only=sharp_only)
     if not len(rows):
         raise InputError(f"{dataset} has no training images of blur levels 1 to 6.")
     selected = labels.take(rows)
-    blur_values = _blur_values(dataset, selected, blur_target)
     places = positions(selected.blur_level, selected.blur_severity, bliss)
-    return TrainingData(selected, open_cache(selected, manifest.content_hash), blur_values, places)
+    return Selection(selected, _blur_values(dataset, selected, blur_target), places)
+
+
+def load_training_data(
+    dataset: str,
+    manifest: Manifest,
+    seed: int,
+    *,
+    sharp_only: bool = False,
+    blur_target: BlurTarget = "eroded",
+    bliss: BlissConfig = PAPERS_SAMPLES,
+) -> TrainingData:
+    """The training selection with its pictures; arguments as `select_training_images`."""
+    selected = select_training_images(
+        dataset, manifest, seed, sharp_only=sharp_only, blur_target=blur_target, bliss=bliss
+    )
+    images = open_cache(selected.labels, manifest.content_hash)
+    return TrainingData(selected.labels, images, selected.blur_values, selected.positions)
 
 
 def _blur_values(dataset: str, labels: Labels, target: BlurTarget) -> np.ndarray:

@@ -47,19 +47,19 @@ def load_validation_data(
 def validate(model: Bridge, data: ValidationData, threads: int = 2) -> dict[str, float]:
     """mAP over all results and over the first 500, and by query blur level; equal on all ranks.
 
-    Raises:
-        UnreadableImage: an image of the benchmark cannot be decoded.
+    Images that cannot be decoded are left out and counted (`validation/unreadable`).
     """
     world = World.current()
     mine = range(world.rank, len(data.images), world.size)
     embedded = embed_encoded(model, [data.images[i] for i in mine], threads=threads)
-    if embedded.unreadable:
-        row, why = next(iter(embedded.unreadable.items()))
-        raise ValueError(f"Validation image {data.labels.image_id[mine[row]]} is unreadable: {why}")
-    descriptors = gather_interleaved(embedded.descriptors, len(data.images))
-    queries = np.arange(len(data.images)) < data.num_queries
+    part = np.full((len(mine), model.config.descriptor_dim), np.nan, dtype=np.float32)
+    part[embedded.rows] = embedded.descriptors
+    descriptors = gather_interleaved(part, len(data.images))
+    readable = np.isfinite(descriptors).all(axis=1)
+    queries = (np.arange(len(data.images)) < data.num_queries)[readable]
+    descriptors = descriptors[readable]
     sides = (descriptors[queries], descriptors[~queries])
-    objects, levels = data.labels.object, data.labels.blur_level
+    objects, levels = data.labels.object[readable], data.labels.blur_level[readable]
     full = evaluate_retrieval(
         *sides, objects[queries], objects[~queries], query_blur_levels=levels[queries]
     )
@@ -71,4 +71,5 @@ def validate(model: Bridge, data: ValidationData, threads: int = 2) -> dict[str,
     return {
         "validation/map": full.map["retrieved"],
         CHOICE: first.map["retrieved"],
+        "validation/unreadable": int((~readable).sum()),
     } | by_level

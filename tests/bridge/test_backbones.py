@@ -141,6 +141,14 @@ def test_weights_that_cannot_be_downloaded(
         build_backbone(name, norm="frozen", weights="imagenet")
 
 
+def test_a_damaged_download_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    (tmp_path / "hub" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "hub" / "checkpoints" / "resnet18-f37072fd.pth").write_bytes(b"something else")
+    with pytest.raises(InputError, match="resnet18-f37072fd.pth is damaged: delete it"):
+        build_backbone("resnet18", norm="none", weights="imagenet")
+
+
 def test_names_that_are_no_encoder() -> None:
     with pytest.raises(InputError, match="no backbone named 'nonsense'"):
         build_backbone("nonsense", norm="none")

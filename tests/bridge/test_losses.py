@@ -12,15 +12,18 @@ from hypothesis import strategies as st
 
 from bridge.bliss import BlissConfig
 from bridge.classifiers import ArcFace, CurricularFace
+from bridge.errors import InputError
 from bridge.losses import (
     LossConfig,
     LossInputs,
     blur_loss,
+    check_losses,
     contrastive_batch,
     contrastive_tuples,
     joint_loss,
     localisation_loss,
 )
+from bridge.model import ModelConfig
 
 NAN = float("nan")
 TUPLE = torch.tensor([[1.0, 0, 0], [0.8, 0.6, 0], [0, 1, 0], [0.96, 0.28, 0]])
@@ -234,3 +237,12 @@ def test_nothing_known_costs_nothing(loss: Loss, width: tuple[int, ...]) -> None
 def test_a_box_known_in_part_is_unknown() -> None:
     target = torch.tensor([[0.5, 0.5, NAN, 0.1], [0.2, 0.2, 0.2, 0.2]])
     assert localisation_loss(torch.zeros(2, 4), target).item() == pytest.approx(0.2)
+
+
+def test_losses_need_a_head_and_a_weight() -> None:
+    only_cls = ModelConfig(heads=("cls",))
+    check_losses(only_cls, LossConfig(contrastive=0))
+    with pytest.raises(InputError, match="heads cls no loss is left"):
+        check_losses(only_cls, LossConfig(contrastive=0, classification=0))
+    with pytest.raises(InputError, match="--blur must be at least 0"):
+        LossConfig(blur=-1)

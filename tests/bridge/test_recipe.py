@@ -49,10 +49,11 @@ def test_precision_follows_the_device() -> None:
 
 
 def test_the_papers_recipe() -> None:
-    """Reference: Adam 1e-4, 32 tuples of 1 + 1 + 5, 30 epochs, r = 5, losses on the query."""
+    """Reference: Adam 1e-4, 32 tuples of 1 + 1 + 5, 30 epochs, r = 5, validated each 400 steps."""
     model, recipe = PRESETS["paper"].model, PRESETS["paper"].recipe
     assert model == ModelConfig() and model.norm == "none" and not model.imagenet_norm
     assert (recipe.epochs, recipe.batch_size, recipe.learning_rate) == (30, 32, 1e-4)
+    assert recipe.validate_every == 400
     assert recipe.bliss == BlissConfig(5, 1, 5, "level")
     assert recipe.loss == LossConfig(1.0, 0.1, 1.0, 10.0, 0.7, "tuple")
     assert (recipe.schedule, recipe.supervise, recipe.ema_decay) == ("constant", "query", 0.0)

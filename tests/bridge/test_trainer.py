@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import socket
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,7 +19,7 @@ from bridge.losses import LossConfig
 from bridge.model import Bridge, ModelConfig
 from bridge.recipe import Compute, Recipe
 from bridge.trainer import Event, NonFiniteLoss, Trainer, check_workers, share_of
-from bridge.training_data import load_training_data
+from bridge.training_data import TooManyUnreadable, load_training_data
 from bridge.validation import CHOICE, load_validation_data
 from tests.factories import make_dataset
 
@@ -215,55 +212,67 @@ def test_ways_to_compute_give_the_same_training(dataset: Path, compute: Compute)
     assert other == pytest.approx(plain, rel=tolerance)
 
 
-def test_unreadable_images_are_counted_and_change_only_their_tuples(dataset: Path) -> None:
+class Damaged:
+    """A cache of images, some of which are none."""
+
+    def __init__(self, trainer: Trainer, rows: list[int]) -> None:
+        self._images = trainer._data.images
+        self._rows = rows
+        object.__setattr__(trainer._data, "images", self)
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def __getitem__(self, row: int) -> bytes:
+        return b"no picture" if row in self._rows else bytes(self._images[row])
+
+
+@pytest.mark.parametrize("recipe", [RECIPE, IN_BATCH], ids=["tuples", "in-batch"])
+def test_what_an_unreadable_image_shows_changes_nothing(dataset: Path, recipe: Recipe) -> None:
+    """Black or white, it has no part in the losses of its step, and others are as they were."""
+    recipe = replace(recipe, augment=Augmentation())
+    trainer = make_trainer(dataset, recipe, validate=False)
+    row = int(trainer.sampler.plan(0)[2, 1])
+    Damaged(trainer, [row])
+    black = trainer._data.batch(trainer.sampler.plan(0)[:8], TINY.image_size)
+    assert not black.valid.all()
+    images = black.images.clone()
+    images[~black.valid] = 255
+    gradients = []
+    for batch in (black, replace(black, images=images)):
+        trainer.model.zero_grad()
+        trainer.model.classifier.t.zero_()
+        trainer._losses(batch, trainer._keys(batch))["total"].backward()
+        gradients.append([p.grad.clone() for p in trainer.model.parameters() if p.grad is not None])
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_unreadable_images_are_counted_and_named(dataset: Path) -> None:
     trainer = make_trainer(dataset, replace(RECIPE, steps=9), validate=False)
-    images = trainer._data.images
-
-    class Damaged:
-        def __len__(self) -> int:
-            return len(images)
-
-        def __getitem__(self, row: int) -> bytes:
-            return b"no picture" if row == 7 else images[row]
-
-    object.__setattr__(trainer._data, "images", Damaged())
-    events = list(trainer.run())
-    assert events[-1].metrics["unreadable"] == 1
-    assert np.isfinite(events[-1].metrics["loss/total"])
+    Damaged(trainer, [7])
+    last = list(trainer.run())[-1]
+    assert last.metrics["unreadable"] == 1 and np.isfinite(last.metrics["loss/total"])
+    assert last.unreadable == (trainer._data.labels.image_id[7].as_py(),)
 
 
-def _train_rank(rank: int, port: int, world: int, dataset: Path, recipe: Recipe, out: Path) -> None:
-    torch.set_num_threads(1)
-    dist.init_process_group(
-        "gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=world
-    )
-    trainer = make_trainer(dataset, recipe)
-    events = [event.metrics for event in trainer.run()]
-    torch.save({"weights": weights(trainer), "last": events[-1]}, out / f"{rank}.pt")
-    dist.destroy_process_group()
+def test_too_many_unreadable_images_stop_training(dataset: Path) -> None:
+    trainer = make_trainer(dataset, RECIPE, validate=False)
+    Damaged(trainer, list(range(20)))
+    with pytest.raises(TooManyUnreadable, match="of 72 training images"):
+        list(trainer.run())
 
 
-@pytest.mark.parametrize(
-    ("recipe", "world"), [(RECIPE, 2), (IN_BATCH, 3)], ids=["tuples-2", "in-batch-3"]
-)
-def test_several_workers_train_what_one_does(
-    dataset: Path, tmp_path: Path, recipe: Recipe, world: int
-) -> None:
-    """Also where the 8 tuples of a step do not divide over the workers."""
-    recipe = replace(recipe, epochs=1)
-    single = make_trainer(dataset, recipe)
-    last = list(single.run())[-1].metrics
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    mp.spawn(_train_rank, (port, world, dataset, recipe, tmp_path), nprocs=world)
-    ranks = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(world)]
-    for rank in ranks[1:]:
-        assert torch.equal(ranks[0]["weights"], rank["weights"])
-        assert ranks[0]["last"][CHOICE] == rank["last"][CHOICE]
-    # Sums run in another order, and Adam divides small gradients by small gradients.
-    assert ranks[0]["last"]["loss/total"] == pytest.approx(last["loss/total"], rel=1e-3)
-    assert (ranks[0]["weights"] - weights(single)).abs().mean() < 1e-5
+@pytest.mark.parametrize("seed", [1 << 22, 20_240_101, 2**40])
+def test_any_seed_trains(dataset: Path, seed: int) -> None:
+    recipe = replace(IN_BATCH, seed=seed, steps=1)
+    assert len(list(make_trainer(dataset, recipe, validate=False).run())) == 1
+
+
+def test_a_training_without_any_loss_is_refused(dataset: Path) -> None:
+    nothing = LossConfig(contrastive=0, classification=0, blur=0, localisation=0)
+    with pytest.raises(InputError, match="no loss is left"):
+        make_trainer(dataset, replace(RECIPE, loss=nothing), validate=False)
 
 
 def test_every_tuple_of_the_plan_is_seen_once_per_epoch(dataset: Path) -> None:

@@ -16,7 +16,13 @@ from bridge.dataset.cache import ImageCache
 from bridge.dataset.manifest import open_manifest
 from bridge.errors import InputError
 from bridge.images import decode
-from bridge.training_data import AHEAD, TrainingData, load_training_data, prefetch
+from bridge.training_data import (
+    AHEAD,
+    TooManyUnreadable,
+    TrainingData,
+    load_training_data,
+    prefetch,
+)
 from tests.factories import make_dataset
 
 SIZE = (24, 32)
@@ -87,15 +93,17 @@ def test_an_unreadable_image_is_noted_and_left_out(data: TrainingData, ahead: bo
     bad.batch(tuples, SIZE)
 
 
-@pytest.mark.parametrize("threads", [1, 3])
-def test_too_many_unreadable_images_stop_training(data: TrainingData, threads: int) -> None:
+def test_too_many_unreadable_images_are_refused(data: TrainingData) -> None:
     bad = damaged(data, [7, 9])
-    slices = (np.array([[i, i + 1]], dtype=np.int32) for i in range(30))
-    with pytest.raises(InputError, match="2 of 36 training images.*1%") as error:
-        for _ in prefetch(bad, slices, SIZE, threads):
-            pass
-    first = next(iter(bad.unreadable))
-    assert f"{data.labels.image_id[first]}: " in str(error.value)
+    bad.batch(np.array([[7, 8]]), SIZE)
+    bad.check(bad.unreadable)
+    bad.batch(np.array([[9, 8]]), SIZE)
+    with pytest.raises(TooManyUnreadable, match="2 of 36 training images.*1%") as error:
+        bad.check(bad.unreadable)
+    assert f"{data.labels.image_id[7]}: " in str(error.value)
+    # Rows that another process met are counted too.
+    with pytest.raises(TooManyUnreadable, match="3 of 36"):
+        bad.check({1, 7, 9})
 
 
 @pytest.mark.parametrize("threads", [1, 3])

@@ -1,0 +1,81 @@
+"""Several processes train what one does, and continue exactly where they stopped."""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+
+from bridge.recipe import Recipe
+from bridge.validation import CHOICE
+from tests.bridge.test_trainer import IN_BATCH, RECIPE, make_trainer, weights
+from tests.factories import make_dataset
+
+STOP = 4
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("ranks") / "data"
+    make_dataset(folder, {"train": 6, "validation": 3})
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BRIDGE_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+def train_rank(rank: int, port: int, world: int, dataset: Path, recipe: Recipe, out: Path) -> None:
+    """Train to the end, saving at one step; then train again from there."""
+    torch.set_num_threads(1)
+    dist.init_process_group(
+        "gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=world
+    )
+    trainer = make_trainer(dataset, recipe, checkpoint_every=STOP)
+    for event in trainer.run():
+        if event.step == STOP and rank == 0:
+            trainer.save(out)
+        last = event
+    dist.barrier()
+    again = make_trainer(dataset, recipe)
+    again.load(out)
+    assert again.step == STOP
+    list(again.run())
+    results = {"weights": weights(trainer), "again": weights(again), "last": last.metrics}
+    torch.save(results, out / f"{rank}.pt")
+    dist.destroy_process_group()
+
+
+@pytest.mark.parametrize(
+    ("recipe", "world"), [(RECIPE, 2), (IN_BATCH, 3)], ids=["tuples-2", "in-batch-3"]
+)
+def test_several_workers_train_what_one_does(
+    dataset: Path, tmp_path: Path, recipe: Recipe, world: int
+) -> None:
+    """Also where the 8 tuples of a step do not divide over the workers."""
+    recipe = replace(recipe, epochs=1)
+    single = make_trainer(dataset, recipe, checkpoint_every=STOP)
+    last = list(single.run())[-1].metrics
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    mp.spawn(train_rank, (port, world, dataset, recipe, tmp_path), nprocs=world)
+    ranks = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(world)]
+    for rank in ranks:
+        assert torch.equal(ranks[0]["weights"], rank["weights"])
+        assert torch.equal(rank["again"], rank["weights"])
+        assert ranks[0]["last"][CHOICE] == rank["last"][CHOICE]
+    # Sums run in another order, and Adam divides small gradients by small gradients.
+    assert ranks[0]["last"]["loss/total"] == pytest.approx(last["loss/total"], rel=1e-3)
+    assert (ranks[0]["weights"] - weights(single)).abs().mean() < 1e-5
+    # Fewer workers continue what more have begun.
+    fewer = make_trainer(dataset, recipe)
+    fewer.load(tmp_path)
+    list(fewer.run())
+    assert (ranks[0]["weights"] - weights(fewer)).abs().mean() < 1e-5
