@@ -24,15 +24,15 @@ import torch
 from ray.train.torch import TorchTrainer
 
 from bridge import cli, storage
-from bridge.bliss import BlissSampler, positions
-from bridge.dataset.labels import read_labels
+from bridge.bliss import BlissSampler
 from bridge.dataset.manifest import MANIFEST, open_manifest, refuse_difference
-from bridge.dataset.splits import training_rows
 from bridge.errors import InputError
+from bridge.losses import check_losses
 from bridge.model import Bridge
 from bridge.run_log import MetricsReader, format_line, read_metrics
 from bridge.tracking import Tracker, open_tracker
 from bridge.trainer import NonFiniteLoss, check_workers
+from bridge.training_data import select_training_images
 from bridge.training_estimate import estimate
 from bridge.validation import CHOICE
 from pipelines import cluster
@@ -43,7 +43,7 @@ from pipelines.train_options import (
     absolute_weights,
     worker_range,
 )
-from pipelines.train_worker import MODEL_FOLDER, train_worker
+from pipelines.train_worker import MODEL_FOLDER, UNREADABLE_FILE, train_worker
 
 RUN_FILE = "run.json"
 CPUS_PER_GPU_TO_COME = 4
@@ -124,7 +124,10 @@ def run(config: TrainConfig, callbacks: Sequence[Any] = ()) -> TrainResult:
         {"config": identity, "complete": True, "result": asdict(finished)},
     )
     if finished.unreadable:
-        print(f"warning: {finished.unreadable} training images could not be read.")
+        print(
+            f"warning: {finished.unreadable} training images could not be read: see "
+            f"{storage.join(out, UNREADABLE_FILE)}."
+        )
     print(f"trained {finished.steps} steps in {finished.seconds:.0f} s: {finished.model}")
     return finished
 
@@ -159,7 +162,7 @@ def _fit(
     """Train; an InputError that the workers met is raised as what it is."""
     trainer = TorchTrainer(
         train_worker,
-        train_loop_config={"config": config, "out": out},
+        train_loop_config={"config": config, "out": out, "local": not scaling.max_workers},
         scaling_config=scaling,
         run_config=ray.train.RunConfig(
             name="checkpoints",
@@ -179,13 +182,16 @@ def _fit(
         raise
     if result.error is not None:
         raise result.error
-    if result.return_value is not None:
+    stopped = result.return_value
+    if isinstance(stopped, InputError):
+        raise stopped
+    if stopped is not None:
         reached = (
             f"from its last checkpoint, {result.checkpoint.path}"
             if result.checkpoint
             else "from the beginning, as there is no checkpoint yet"
         )
-        raise NonFiniteLoss(f"{result.return_value}. The same command continues {reached}.")
+        raise NonFiniteLoss(f"{stopped}. The same command continues {reached}.")
 
 
 def ensure_data(data: str, num_cpus: int | None) -> None:
@@ -211,16 +217,26 @@ def plan_of(config: TrainConfig) -> Plan:
     Mistakes are found here rather than in every worker.
     """
     dataset, recipe = storage.absolute(config.data), config.recipe
-    labels = read_labels(dataset, open_manifest(dataset), "train")
-    selected = labels.take(training_rows(labels, recipe.seed, sharp_only=recipe.sharp_only))
-    places = positions(selected.blur_level, selected.blur_severity, recipe.bliss)
-    sampler = BlissSampler(selected.object, places, recipe.bliss, recipe.seed)
+    check_losses(config.model, recipe.loss)
+    selected = select_training_images(
+        dataset,
+        open_manifest(dataset),
+        recipe.seed,
+        sharp_only=recipe.sharp_only,
+        blur_target=recipe.blur_target,
+        bliss=recipe.bliss,
+    )
+    labels = selected.labels
+    sampler = BlissSampler(labels.object, selected.positions, recipe.bliss, recipe.seed)
     batch = recipe.tuples_per_step(len(sampler))
     if config.num_workers is not None:
-        check_workers(batch, worker_range(config.num_workers)[1])
+        most = worker_range(config.num_workers)[1]
+        check_workers(batch, most)
+        if most > 1 and config.model.norm == "batch":
+            raise InputError("--norm batch trains with one worker only: choose folded or frozen.")
     return Plan(
-        images=len(selected),
-        objects=len(selected.objects),
+        images=len(labels),
+        objects=len(labels.objects),
         tuples=len(sampler),
         left_out=sampler.num_left_out,
         batch=batch,
@@ -275,6 +291,10 @@ def scaling_of(config: TrainConfig, batch: int) -> ray.train.ScalingConfig:
             f"warning: {workers} workers share {cluster.num_cpus():.0f} CPUs; fewer workers may "
             "be faster."
         )
+    if use_gpu and gpus > high:
+        print(f"note: {gpus - high} of {gpus} GPUs stay idle; steps have {batch} tuples.")
+    if (waste := -(-batch // max(1, workers)) * max(1, workers) / batch - 1) > 0.1:
+        print(f"note: {batch} tuples do not divide over {workers} workers: {waste:.0%} is padding.")
     number = f"{low} to {high}" if low < high else f"{max(low, 1)}"
     device = "a GPU" if use_gpu else f"{share:g} CPUs"
     print(f"{number} training process(es) with {device} each", flush=True)
@@ -318,9 +338,13 @@ def _follow(out: str, tracker: Tracker) -> Iterator[None]:
         tracker.log(line["step"], line)
 
     def show() -> None:
-        for line in reader.new_lines():
-            print(format_line(line), flush=True)
-            tracker.log(line["step"], line)
+        try:
+            for line in reader.new_lines():
+                print(format_line(line), flush=True)
+                tracker.log(line["step"], line)
+        # Whatever goes wrong in looking at a training is no reason to end it.
+        except Exception as error:
+            print(f"warning: the progress cannot be shown: {error}", flush=True)
 
     def follow() -> None:
         while not stop.wait(1.0):

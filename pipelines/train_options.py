@@ -71,6 +71,8 @@ class TrainConfig:
         options = {name: value for name, value in asdict(self).items() if name not in _INCIDENTAL}
         options |= {"data": storage.absolute(self.data), "weights": absolute_weights(self.weights)}
         options |= {"precision": self.compute.precision}
+        if self.weights not in ("imagenet", "none") and storage.exists(options["weights"]):
+            options["weights_sha256"] = storage.sha256_file(options["weights"])
         flat = {**options.pop("model"), **_flat(options.pop("recipe")), **options}
         return {name: list(v) if isinstance(v, tuple) else v for name, v in flat.items()}
 

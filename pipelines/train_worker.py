@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -17,36 +18,40 @@ from bridge.examples import draw_examples
 from bridge.model import Bridge
 from bridge.run_log import RunLog
 from bridge.trainer import Event, NonFiniteLoss, Trainer
-from bridge.training_data import load_training_data
+from bridge.training_data import TooManyUnreadable, load_training_data
 from bridge.validation import CHOICE, load_validation_data
 from pipelines.train_options import TrainConfig
 
 MODEL_FOLDER = "model"
+UNREADABLE_FILE = "unreadable.json"
+"""Identifiers of the training images that could not be decoded; absent where all could."""
+LOCAL_CHECKPOINTS = "checkpoints/local"
 
 
-def train_worker(settings: dict[str, Any]) -> str | None:
+def train_worker(settings: dict[str, Any]) -> NonFiniteLoss | TooManyUnreadable | None:
     """One training process; all of them run this.
 
-    Returns why training stopped where a loss was not finite. All ranks come to that together and
-    return, so that Ray, which would repeat a failure, takes the run as ended.
+    Returns why training stopped where repeating it would not help. All ranks come to that together
+    and return, so that Ray, which would repeat a failure, takes the run as ended.
     """
     config: TrainConfig = settings["config"]
     out: str = settings["out"]
     device = ray.train.torch.get_device()
     trainer = build_trainer(config, str(device), torch.get_num_threads())
-    checkpoint = ray.train.get_checkpoint()
+    local = Path(out) / LOCAL_CHECKPOINTS if settings["local"] else None
+    checkpoint = _newest(local) if local else ray.train.get_checkpoint()
     if checkpoint is not None:
         with checkpoint.as_directory() as folder:
             trainer.load(Path(folder))
     try:
         if ray.train.get_context().get_world_rank() == 0:
-            _lead(trainer, out)
+            _lead(trainer, out, local)
         else:
             for event in trainer.run(poll=preemption_poll()):
                 if event.checkpoint:
                     ray.train.report(event.metrics)
-    except NonFiniteLoss as error:
-        return str(error)
+    except (NonFiniteLoss, TooManyUnreadable) as error:
+        return error
     return None
 
 
@@ -79,23 +84,25 @@ def build_trainer(config: TrainConfig, device: str, threads: int) -> Trainer:
 
 
 def preemption_poll() -> Callable[[], bool]:
-    """A function for `Trainer.run`: true once, when a node of the run is first to be taken away.
+    """A function for `Trainer.run`: true when it is new that nodes of the run will be taken away.
 
     Ray agrees on the answer among all ranks, so every rank has to ask equally often.
     """
-    noticed = False
+    known = None
 
     def poll() -> bool:
-        nonlocal noticed
-        first = ray.train.get_preemption_info() is not None and not noticed
-        noticed = noticed or first
-        return first
+        nonlocal known
+        info = ray.train.get_preemption_info()
+        is_new = info is not None and info != known
+        known = info
+        return is_new
 
     return poll
 
 
-def _lead(trainer: Trainer, out: str) -> None:
+def _lead(trainer: Trainer, out: str, local: Path | None) -> None:
     """Train as rank 0, which alone logs, draws and saves."""
+    unreadable: tuple[str, ...] = ()
     with RunLog(out, trainer.step) as log:
         for event in trainer.run(poll=preemption_poll()):
             log.add(event.step, _line(event, trainer))
@@ -104,7 +111,10 @@ def _lead(trainer: Trainer, out: str) -> None:
                 log.add_picture("examples", event.step, picture)
             if event.checkpoint:
                 log.flush()
-                _report(event, trainer, out)
+                _report(event, trainer, out, local)
+            if event.unreadable != unreadable:
+                unreadable = event.unreadable
+                storage.write_json(storage.join(out, UNREADABLE_FILE), list(unreadable))
 
 
 def _line(event: Event, trainer: Trainer) -> dict[str, Any]:
@@ -116,12 +126,29 @@ def _line(event: Event, trainer: Trainer) -> dict[str, Any]:
     }
 
 
-def _report(event: Event, trainer: Trainer, out: str) -> None:
+def _report(event: Event, trainer: Trainer, out: str, local: Path | None) -> None:
     """Hand a checkpoint to Ray and, where it is the best so far, publish its model."""
     with tempfile.TemporaryDirectory() as temporary:
         trainer.save(Path(temporary))
         if event.improved:
             trainer.save_model(storage.join(out, MODEL_FOLDER))
+        folder = _keep(Path(temporary), local, event.step) if local else temporary
         # A tuner refuses reports without its objective, which only validations have.
         metrics = {CHOICE: trainer.best_map} | event.metrics
-        ray.train.report(metrics, checkpoint=ray.train.Checkpoint.from_directory(temporary))
+        ray.train.report(metrics, checkpoint=ray.train.Checkpoint.from_directory(str(folder)))
+
+
+def _keep(checkpoint: Path, folder: Path, step: int) -> Path:
+    """Keep a checkpoint of training inside the driver, of which Ray remembers nothing."""
+    unfinished = folder / f"step-{step:09d}.tmp"
+    shutil.rmtree(unfinished, ignore_errors=True)
+    shutil.copytree(checkpoint, unfinished)
+    kept = unfinished.replace(unfinished.with_suffix(""))
+    for older in sorted(folder.glob("step-?????????"))[:-1]:
+        shutil.rmtree(older)
+    return kept
+
+
+def _newest(folder: Path) -> ray.train.Checkpoint | None:
+    kept = sorted(folder.glob("step-?????????"))
+    return ray.train.Checkpoint.from_directory(str(kept[-1])) if kept else None

@@ -106,7 +106,8 @@ def disturbed(
     """Run the command to its end through so many kills; returns how many of which kind."""
     points = sorted(rng.uniform(0, total) for _ in range(kills))
     struck: Counter[str] = Counter()
-    while True:
+    # Besides each kill, a command may end once by itself.
+    for _ in range(kills + 2):
         driver = start(subject.script, options)
         while points and driver.poll() is None:
             if rng.random() < AT_START:
@@ -121,8 +122,13 @@ def disturbed(
                 struck[kind] += 1
                 points.pop(0)
         if driver.wait() == 0:
-            return struck
+            break
         time.sleep(1)
+    else:
+        sys.exit("the command fails without being killed")
+    if struck.total() < kills:
+        sys.exit(f"the command was done after {struck.total()} kills: give it more to do")
+    return struck
 
 
 def main() -> None:

@@ -23,7 +23,7 @@ from bridge.recipe import Compute, Recipe
 from bridge.trainer import Trainer
 
 TINY = ModelConfig(
-    backbone="resnet18",
+    backbone="test_resnet",
     image_size=(24, 32),
     cls_dim=16,
     aux_dim=8,

@@ -116,6 +116,32 @@ def test_unreadable_images_are_counted(
     assert "unreadable images 1" in output and "1 training images could not be read" in output
     record = json.loads((tmp_path / "run" / "run.json").read_text())
     assert record["result"]["unreadable"] == 1
+    assert len(json.loads((tmp_path / "run" / "unreadable.json").read_text())) == 1
+
+
+def test_too_many_unreadable_images_end_a_run_at_once(
+    training: TrainConfig, tmp_path: Path, ray_cluster: None
+) -> None:
+    # Not the dataset of another test, whose images the node has in its cache.
+    make_dataset(tmp_path / "data", {"train": 7})
+    for trajectory in range(4):
+        break_trajectory(tmp_path / "data", object_id="shape0/000", trajectory=trajectory)
+    out = str(tmp_path / "run")
+    with pytest.raises(InputError, match="of 84 training images are unreadable"):
+        train.run(replace(training, data=str(tmp_path / "data"), out=out, num_workers=0))
+
+
+def test_training_inside_the_driver_continues_too(
+    trained: Path, training: TrainConfig, tmp_path: Path, ray_cluster: None
+) -> None:
+    """A checkpoint of step 4 of a training that met infinities is where the next one begins."""
+    config = replace(training, out=str(tmp_path / "run"), num_workers=0)
+    failing = diverging(config, tmp_path / "run")
+    with pytest.raises(NonFiniteLoss, match="continues from its last checkpoint, .*step-000000001"):
+        train.run(replace(failing, num_workers=0))
+    with pytest.raises(NonFiniteLoss, match="Step 1 "):
+        train.run(replace(failing, num_workers=0))
+    assert [line["step"] for line in read_metrics(config.out)] == [1]
 
 
 def break_trajectory(dataset: Path, object_id: str, trajectory: int) -> None:
@@ -137,7 +163,8 @@ def test_a_dry_run_tells_the_plan_and_writes_nothing(
     for text in (
         "72 training images of 6 objects",
         "36 steps of 8 tuples x 4 images",
-        "resnet18 with 11.2 M parameters at 24x32",
+        f"{training.model.backbone} with ",
+        " M parameters at 24x32",
         "1 to 2 training process(es)",
         "memory per worker",
         "s per step",
