@@ -11,6 +11,8 @@ continued, and several of them may share a folder, each with variants of its own
 
 from __future__ import annotations
 
+import json
+import re
 import statistics
 import time
 from dataclasses import asdict, dataclass, replace
@@ -18,13 +20,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import tyro
 
 from benchmarks.tables import save, table
-from bridge import storage
+from bridge import cli, storage
 from bridge.augmentation import Augmentation
 from bridge.bliss import BlissConfig
 from bridge.dataset.manifest import open_manifest
+from bridge.errors import InputError
 from bridge.losses import LossConfig
 from bridge.model import QUICK, Bridge, ModelConfig
 from bridge.presets import PRESETS
@@ -123,7 +125,8 @@ def train(config: Config, variant: Variant, seed: int) -> dict[str, Any]:
     seconds = time.monotonic() - started
     # Every seed is tested on the same queries and database.
     test = load_validation_data(config.data, manifest, 0, split="test")
-    assert test is not None, "the dataset has no test objects"
+    if test is None:
+        raise InputError(f"{config.data} has no test objects.")
     scores = validate(trainer.evaluated, test, config.threads)
     return {
         "map": 100 * scores["validation/map"],
@@ -152,8 +155,8 @@ def main(config: Config) -> None:
     """Train what is missing, and print and write the table of all that is there."""
     torch.set_num_threads(config.threads)
     every = variants()
-    if unknown := set(config.only) - every.keys():
-        raise SystemExit(f"There is no variant {sorted(unknown)}; choose among {list(every)}.")
+    if unknown := sorted(set(config.only) - every.keys()):
+        raise InputError(f"There is no variant {unknown}; choose among {list(every)}.")
     config.out.mkdir(parents=True, exist_ok=True)
     results: dict[str, list[dict[str, Any]]] = {}
     for seed in config.seeds:
@@ -168,19 +171,34 @@ def main(config: Config) -> None:
 
 def _run_once(config: Config, name: str, variant: Variant, seed: int) -> None:
     file = _file(config, name, seed)
+    what = _identity(config, variant)
     if file.exists():
-        return
+        if storage.read_json(str(file))["what"] == what:
+            return
+        raise InputError(f"{file} is of another study: choose another --out, or delete it.")
     print(f"{name}, seed {seed}", flush=True)
     scores = train(config, variant, seed)
     print(f"{name}, seed {seed}: mAP {scores['map']:.2f} in {scores['seconds']:.0f} s", flush=True)
-    storage.write_json(str(file), scores | {"variant": asdict(variant), "seed": seed})
+    storage.write_json(str(file), scores | {"what": what, "seed": seed})
+
+
+def _identity(config: Config, variant: Variant) -> dict[str, Any]:
+    """All that decides a result but the seed, as JSON reads it."""
+    recipe = asdict(variant.recipe)
+    for unused in ("epochs", "validate_every", "log_every", "seed"):
+        del recipe[unused]
+    what = {
+        "model": asdict(variant.model),
+        "recipe": recipe,
+        "passes": config.passes * variant.share,
+        "data": open_manifest(config.data).content_hash,
+    }
+    return json.loads(json.dumps(what))
 
 
 def _file(config: Config, name: str, seed: int) -> Path:
-    return (
-        config.out / f"{name.replace(', ', '-').replace(': ', '-').replace(' ', '_')}-{seed}.json"
-    )
+    return config.out / f"{re.sub('[^a-z0-9]+', '-', name.lower())}-{seed}.json"
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Config, description=__doc__))
+    cli.main(main, Config, description=__doc__)

@@ -140,15 +140,16 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=12)
     parser.add_argument("--seed", type=int, default=0, help="of the kills")
     parser.add_argument("--folder", type=Path, help="of the two runs (default: data/chaos/SUBJECT)")
-    parser.add_argument("options", nargs="*", help="for the command, behind --")
-    args = parser.parse_args()
+    words = [*sys.argv[1:], "--"]
+    divide = words.index("--")
+    args, given = parser.parse_args(words[:divide]), words[divide + 1 : -1]
     subject = SUBJECTS[args.subject]
     folder = args.folder or ROOT / "data/chaos" / args.subject
     calm, rough = folder / "calm", folder / "rough"
     shutil.rmtree(rough, ignore_errors=True)
-    assert start(subject.script, [*args.options, "--out", str(calm)]).wait() == 0
+    assert start(subject.script, [*given, "--out", str(calm)]).wait() == 0
     expected, total = subject.content(calm), subject.done(calm)
-    options = [*args.options, "--out", str(rough)]
+    options = [*given, "--out", str(rough)]
     struck = disturbed(subject, options, rough, total, args.kills, random.Random(args.seed))
     found = subject.content(rough)
     if expected != found:

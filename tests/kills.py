@@ -62,7 +62,7 @@ def strike(driver: subprocess.Popen[str], kind: Kind, title: str, rng: random.Ra
     return True
 
 
-def wait_for_step(out: Path, step: int, driver: subprocess.Popen[str], seconds: float = 300) -> int:
+def wait_for_step(out: Path, step: int, driver: subprocess.Popen[str], seconds: float = 600) -> int:
     """Wait until a training has logged a step; returns the last step that it has logged."""
     reader, end, last = MetricsReader(str(out)), time.monotonic() + seconds, 0
     while last < step:

@@ -17,10 +17,11 @@ from ray.cluster_utils import Cluster
 from ray.core.generated import autoscaler_pb2
 from ray.train.v2._internal.constants import CHECKPOINT_MANAGER_SNAPSHOT_FILENAME
 
+from bridge import cli
 from bridge.run_log import read_metrics
 from bridge.trainer import STATE_FILE
 from pipelines import train
-from pipelines.train_options import TrainConfig
+from pipelines.train_options import PRESETS, TrainConfig
 from tests import chaos
 from tests.kills import Kind, start, strike, wait_for_step
 
@@ -28,17 +29,24 @@ WORKER = chaos.SUBJECTS["training"].worker
 
 
 def options(config: TrainConfig, out: Path) -> list[str]:
-    """`config` as it is typed."""
-    recipe, model = config.recipe, config.model
-    return [
-        *("--preset", "paper", "--data", config.data, "--out", str(out), "--weights", "none"),
-        *("--num-workers", str(config.num_workers), "--cpus-per-worker", "1", "--num-cpus", "2"),
-        *("--checkpoint-every", str(config.checkpoint_every)),
-        *("--epochs", str(recipe.epochs), "--batch-size", str(recipe.batch_size)),
-        *("--log-every", str(recipe.log_every), "--num-negatives", "2"),
-        *("--backbone", model.backbone, "--image-size", "24", "32", "--cls-dim", "16"),
-        *("--aux-dim", "8", "--aux-hidden", "8", "--descriptor-dim", "16"),
-    ]
+    """`config` as it is typed: all that decides the result, whatever a preset has."""
+    words = ["--out", str(out), "--num-workers", str(config.num_workers), "--cpus-per-worker", "1"]
+    words += ["--num-cpus", "2", "--checkpoint-every", str(config.checkpoint_every)]
+    for name, value in config.identity().items():
+        option = name.replace("_", "-")
+        if isinstance(value, bool):
+            words.append(f"--{option}" if value else f"--no-{option}")
+        else:
+            values = value if isinstance(value, list) else [value]
+            words += [f"--{option}", *map(str, values)]
+    return words
+
+
+def test_the_killed_command_is_the_undisturbed_one(training: TrainConfig, tmp_path: Path) -> None:
+    typed = cli.parse_with_preset(
+        PRESETS, lambda: "quick", description=None, argv=options(training, tmp_path)
+    )
+    assert typed == replace(training, out=str(tmp_path))
 
 
 @pytest.fixture
@@ -64,6 +72,7 @@ def hit(driver: subprocess.Popen[str], kind: Kind) -> None:
     assert strike(driver, kind, WORKER, random.Random(0)), "there was nothing to kill"
 
 
+@pytest.mark.timeout(1800)
 def test_kills_at_any_point_change_nothing(
     trained: Path, training: TrainConfig, tmp_path: Path, driver_log: Path
 ) -> None:
@@ -86,7 +95,7 @@ def test_kills_at_any_point_change_nothing(
     wait_for_step(out, 36, driver)
     hit(driver, "driver")
     driver.wait()
-    assert begin(training, out, driver_log).wait(timeout=300) == 0
+    assert begin(training, out, driver_log).wait(timeout=600) == 0
     assert chaos.training(out) == chaos.training(trained)
 
 
@@ -132,7 +141,7 @@ def test_a_node_that_is_taken_away_leaves_a_checkpoint_just_in_time(
         before = read_metrics(str(out))[:saved]
         nodes.remove_node(doomed, allow_graceful=False)
         nodes.add_node(num_cpus=1)
-        assert driver.wait(timeout=300) == 0
+        assert driver.wait(timeout=600) == 0
     finally:
         nodes.shutdown()
     lines = read_metrics(str(out))
