@@ -57,8 +57,11 @@ class TrainConfig:
     compute: Compute = field(default_factory=Compute)
 
     def __post_init__(self) -> None:
-        if self.num_workers is not None:
-            worker_range(self.num_workers)
+        inside_driver = self.num_workers is not None and worker_range(self.num_workers)[1] == 0
+        if inside_driver and storage.is_uri(self.out):
+            raise InputError(
+                "--num-workers 0 keeps its checkpoints in a local folder: change --out."
+            )
         if self.checkpoint_every < 0:
             raise InputError(f"--checkpoint-every must be at least 0, not {self.checkpoint_every}.")
         if self.max_failures < -1:

@@ -74,6 +74,11 @@ def test_no_option_hides_another_of_the_same_name() -> None:
     assert len(names) == len(set(names))
 
 
+def test_training_inside_the_driver_needs_a_local_folder() -> None:
+    with pytest.raises(InputError, match="local folder"):
+        TrainConfig(num_workers=0, out="s3://bucket/run")
+
+
 def test_presets_have_their_names() -> None:
     assert {name: config.preset for name, config in PRESETS.items()} == {
         name: name for name in ("paper", "strong", "quick")
