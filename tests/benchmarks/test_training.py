@@ -23,7 +23,7 @@ from bridge.recipe import Compute, Recipe
 from bridge.trainer import Trainer
 
 TINY = ModelConfig(
-    backbone="test_resnet",
+    backbone="resnet18",
     image_size=(24, 32),
     cls_dim=16,
     aux_dim=8,
