@@ -32,7 +32,7 @@ from bridge.model import QUICK, Bridge, ModelConfig
 from bridge.presets import PRESETS
 from bridge.recipe import Recipe
 from bridge.trainer import Trainer
-from bridge.training_data import load_training_data
+from bridge.training_data import select_training_images
 from bridge.validation import load_validation_data, validate
 
 
@@ -112,9 +112,9 @@ def train(config: Config, variant: Variant, seed: int) -> dict[str, Any]:
     per_step = variant.recipe.batch_size * variant.recipe.tuple_size
     steps = round(config.passes * variant.share / per_step)
     recipe = replace(variant.recipe, seed=seed, steps=steps)
-    data = load_training_data(
+    data = select_training_images(
         config.data, manifest, seed, blur_target=recipe.blur_target, bliss=recipe.bliss
-    )
+    ).load()
     torch.manual_seed(seed)
     model = Bridge(replace(variant.model, num_classes=len(data.labels.objects)), "imagenet")
     trainer = Trainer(model, recipe, data, None, threads=config.threads)

@@ -36,7 +36,7 @@ from bridge.dataset.labels import Labels
 from bridge.dataset.manifest import open_manifest
 from bridge.errors import InputError
 from bridge.images import Encoded, decode, encode
-from bridge.training_data import TrainingData, load_training_data, prefetch
+from bridge.training_data import TrainingData, prefetch, select_training_images
 
 TUPLES = 32
 """Tuples per batch, as in the paper."""
@@ -110,7 +110,7 @@ def generated_data(config: Config) -> TrainingData:
 
 def real_data(config: Config) -> TrainingData:
     """The training selection of a dataset; InputError where it holds another format."""
-    data = load_training_data(config.data, open_manifest(config.data), config.seed)
+    data = select_training_images(config.data, open_manifest(config.data), config.seed).load()
     try:
         simplejpeg.decode_jpeg_header(data.images[0])
     except ValueError as error:

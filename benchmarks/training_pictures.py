@@ -13,7 +13,7 @@ from bridge.dataset.manifest import Manifest, ShardResult, open_manifest
 from bridge.dataset.schema import image_id, to_table
 from bridge.dataset.shards import shard_path, write_shard
 from bridge.dataset.splits import BLUR_LEVELS
-from bridge.training_data import TrainingData, load_training_data
+from bridge.training_data import TrainingData, select_training_images
 
 OBJECTS = 10
 
@@ -72,4 +72,4 @@ def _rows(number: int, trajectory: int, encoded: bytes) -> list[dict[str, Any]]:
 
 def load(dataset: str, seed: int = 0) -> TrainingData:
     """The training selection of a dataset."""
-    return load_training_data(dataset, open_manifest(dataset), seed)
+    return select_training_images(dataset, open_manifest(dataset), seed).load()

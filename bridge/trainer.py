@@ -20,6 +20,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from bridge import storage
+from bridge.backbones import Norm
 from bridge.bliss import BlissSampler
 from bridge.checkpoint import WEIGHTS_FILE, save_model
 from bridge.distributed import World, union_over_ranks
@@ -103,10 +104,8 @@ class Trainer:
         self._model_info = model_info or {}
         self.sampler = BlissSampler(data.labels.object, data.positions, recipe.bliss, recipe.seed)
         self._tuples_per_step = recipe.tuples_per_step(len(self.sampler))
-        check_workers(self._tuples_per_step, self._world.size)
+        check_workers(self._tuples_per_step, self._world.size, model.config.norm)
         check_losses(model.config, recipe.loss)
-        if self._world.size > 1 and model.config.norm == "batch":
-            raise InputError("--norm batch trains with one worker only: choose folded or frozen.")
         self.steps_per_epoch = len(self.sampler) // self._tuples_per_step
         self.total_steps = recipe.steps or recipe.epochs * self.steps_per_epoch
         self.images_per_step = self._tuples_per_step * recipe.tuple_size
@@ -223,7 +222,7 @@ class Trainer:
 
     def _keys(self, batch: Batch) -> torch.Tensor:
         """For the augmentation of each image: its place in all epochs' plans, and the seed."""
-        share = -(-self._tuples_per_step // self._world.size)
+        share = len(batch.objects) // batch.tuple_size
         first = self.step * self._tuples_per_step + self._world.rank * share
         places = torch.arange(len(batch.objects), device=self._device)
         return places + self._key(first * batch.tuple_size)
@@ -325,13 +324,15 @@ class Trainer:
         self._optimizer.load_state_dict(state["optimizer"])
 
 
-def check_workers(tuples_per_step: int, workers: int) -> None:
-    """InputError where some workers would have nothing to do."""
+def check_workers(tuples_per_step: int, workers: int, norm: Norm) -> None:
+    """InputError where workers would have nothing to do, or statistics of their own."""
     if workers > tuples_per_step:
         raise InputError(
             f"{workers} workers are too many for steps of {tuples_per_step} tuples: a larger "
             "--batch-size or fewer --num-workers."
         )
+    if workers > 1 and norm == "batch":
+        raise InputError("--norm batch trains with one worker only: choose folded or frozen.")
 
 
 def share_of(tuples: np.ndarray, rank: int, workers: int) -> np.ndarray:

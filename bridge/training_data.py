@@ -163,6 +163,13 @@ class Selection:
     labels: Labels
     blur_values: np.ndarray
     positions: np.ndarray
+    content_hash: str
+    """Of the dataset's manifest."""
+
+    def load(self) -> TrainingData:
+        """With its pictures, out of the node's cache."""
+        images = open_cache(self.labels, self.content_hash)
+        return TrainingData(self.labels, images, self.blur_values, self.positions)
 
 
 def select_training_images(
@@ -194,24 +201,8 @@ def select_training_images(
         raise InputError(f"{dataset} has no training images of blur levels 1 to 6.")
     selected = labels.take(rows)
     places = positions(selected.blur_level, selected.blur_severity, bliss)
-    return Selection(selected, _blur_values(dataset, selected, blur_target), places)
-
-
-def load_training_data(
-    dataset: str,
-    manifest: Manifest,
-    seed: int,
-    *,
-    sharp_only: bool = False,
-    blur_target: BlurTarget = "eroded",
-    bliss: BlissConfig = PAPERS_SAMPLES,
-) -> TrainingData:
-    """The training selection with its pictures; arguments as `select_training_images`."""
-    selected = select_training_images(
-        dataset, manifest, seed, sharp_only=sharp_only, blur_target=blur_target, bliss=bliss
-    )
-    images = open_cache(selected.labels, manifest.content_hash)
-    return TrainingData(selected.labels, images, selected.blur_values, selected.positions)
+    blur_values = _blur_values(dataset, selected, blur_target)
+    return Selection(selected, blur_values, places, manifest.content_hash)
 
 
 def _blur_values(dataset: str, labels: Labels, target: BlurTarget) -> np.ndarray:

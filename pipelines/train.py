@@ -230,10 +230,7 @@ def plan_of(config: TrainConfig) -> Plan:
     sampler = BlissSampler(labels.object, selected.positions, recipe.bliss, recipe.seed)
     batch = recipe.tuples_per_step(len(sampler))
     if config.num_workers is not None:
-        most = worker_range(config.num_workers)[1]
-        check_workers(batch, most)
-        if most > 1 and config.model.norm == "batch":
-            raise InputError("--norm batch trains with one worker only: choose folded or frozen.")
+        check_workers(batch, worker_range(config.num_workers)[1], config.model.norm)
     return Plan(
         images=len(labels),
         objects=len(labels.objects),

@@ -18,7 +18,7 @@ from bridge.examples import draw_examples
 from bridge.model import Bridge
 from bridge.run_log import RunLog
 from bridge.trainer import Event, NonFiniteLoss, Trainer
-from bridge.training_data import TooManyUnreadable, load_training_data
+from bridge.training_data import TooManyUnreadable, select_training_images
 from bridge.validation import CHOICE, load_validation_data
 from pipelines.train_options import TrainConfig
 
@@ -60,14 +60,14 @@ def build_trainer(config: TrainConfig, device: str, threads: int) -> Trainer:
     recipe = config.recipe
     dataset = storage.absolute(config.data)
     manifest = open_manifest(dataset)
-    data = load_training_data(
+    data = select_training_images(
         dataset,
         manifest,
         recipe.seed,
         sharp_only=recipe.sharp_only,
         blur_target=recipe.blur_target,
         bliss=recipe.bliss,
-    )
+    ).load()
     torch.manual_seed(recipe.seed)
     model_config = replace(config.model, num_classes=len(data.labels.objects))
     return Trainer(

@@ -24,10 +24,8 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
 
 
 @pytest.fixture(scope="module")
-def done(config: Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("BRIDGE_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
-        recipes.main(config)
+def done(config: Config) -> Path:
+    recipes.main(config)
     return config.out
 
 

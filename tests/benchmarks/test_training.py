@@ -41,11 +41,6 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(folder)
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BRIDGE_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
-
-
 @pytest.fixture(scope="module")
 def report(
     dataset: str, tmp_path_factory: pytest.TempPathFactory
@@ -53,7 +48,6 @@ def report(
     """Figures and text of the whole benchmark, as they were written."""
     out = tmp_path_factory.mktemp("report") / "training.md"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("BRIDGE_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
         patch.setattr(training, "PRESETS", {"quick": PRESET, "paper": PRESET})
         training.run(
             training.Config(

@@ -31,7 +31,7 @@ from bridge.dataset.manifest import open_manifest
 from bridge.model import Bridge, ModelConfig
 from bridge.recipe import Recipe
 from bridge.trainer import Trainer
-from bridge.training_data import Batch, load_training_data
+from bridge.training_data import Batch, select_training_images
 from tests.factories import make_dataset
 
 TUPLES = 4
@@ -54,7 +54,7 @@ def trainer(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> Trainer:
     # An untrained network gives descriptors so close together that float32 keeps three digits of
     # their distances' gradients. In float64 what remains is a difference of the formulas.
     monkeypatch.setattr(torch.Tensor, "float", torch.Tensor.double)
-    data = load_training_data(str(dataset), open_manifest(str(dataset)), PAPER.seed)
+    data = select_training_images(str(dataset), open_manifest(str(dataset)), PAPER.seed).load()
     torch.manual_seed(0)
     model = Bridge(replace(TINY, num_classes=len(data.labels.objects))).double()
     return Trainer(model, PAPER, data, None)

@@ -19,7 +19,7 @@ from bridge.losses import LossConfig
 from bridge.model import Bridge, ModelConfig
 from bridge.recipe import Compute, Recipe
 from bridge.trainer import Event, NonFiniteLoss, Trainer, check_workers, share_of
-from bridge.training_data import TooManyUnreadable, load_training_data
+from bridge.training_data import TooManyUnreadable, select_training_images
 from bridge.validation import CHOICE, load_validation_data
 from tests.factories import make_dataset
 
@@ -59,11 +59,6 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BRIDGE_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
-
-
 def make_trainer(
     dataset: Path,
     recipe: Recipe,
@@ -72,7 +67,7 @@ def make_trainer(
     checkpoint_every: int = 0,
 ) -> Trainer:
     manifest = open_manifest(str(dataset))
-    data = load_training_data(str(dataset), manifest, recipe.seed)
+    data = select_training_images(str(dataset), manifest, recipe.seed).load()
     validation = load_validation_data(str(dataset), manifest, recipe.seed) if validate else None
     torch.manual_seed(recipe.seed)
     model = Bridge(replace(TINY, num_classes=len(data.labels.objects)))
@@ -184,9 +179,12 @@ def test_steps_instead_of_epochs(dataset: Path) -> None:
 def test_small_data_makes_small_batches(dataset: Path) -> None:
     trainer = make_trainer(dataset, replace(RECIPE, batch_size=1000), validate=False)
     assert trainer.steps_per_epoch == 1
-    check_workers(8, 8)
+    check_workers(8, 8, "folded")
     with pytest.raises(InputError, match="9 workers are too many for steps of 8 tuples"):
-        check_workers(8, 9)
+        check_workers(8, 9, "folded")
+    check_workers(8, 1, "batch")
+    with pytest.raises(InputError, match="one worker only"):
+        check_workers(8, 2, "batch")
 
 
 @given(st.integers(1, 40), st.integers(1, 40))

@@ -26,11 +26,6 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BRIDGE_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
-
-
 def train_rank(rank: int, port: int, world: int, dataset: Path, recipe: Recipe, out: Path) -> None:
     """Train to the end, saving at one step; then train again from there."""
     torch.set_num_threads(1)

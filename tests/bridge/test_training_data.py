@@ -20,8 +20,8 @@ from bridge.training_data import (
     AHEAD,
     TooManyUnreadable,
     TrainingData,
-    load_training_data,
     prefetch,
+    select_training_images,
 )
 from tests.factories import make_dataset
 
@@ -32,7 +32,7 @@ SIZE = (24, 32)
 def data(tmp_path_factory: pytest.TempPathFactory) -> TrainingData:
     folder = tmp_path_factory.mktemp("data")
     make_dataset(folder, {"train": 3})
-    return load_training_data(str(folder), open_manifest(str(folder)), seed=0)
+    return select_training_images(str(folder), open_manifest(str(folder)), seed=0).load()
 
 
 def test_batches_hold_the_images_and_labels_of_their_rows(data: TrainingData) -> None:
@@ -149,11 +149,11 @@ def test_targets_and_places_follow_the_options(tmp_path: Path) -> None:
     make_dataset(tmp_path, {"train": 3})
     manifest = open_manifest(str(tmp_path))
     samples = BlissConfig(window="severity")
-    selection = load_training_data(str(tmp_path), manifest, 0, bliss=samples)
+    selection = select_training_images(str(tmp_path), manifest, 0, bliss=samples).load()
     severity = selection.labels.blur_severity
     np.testing.assert_allclose(selection.positions, 10 * severity, rtol=1e-6)
     np.testing.assert_allclose(selection.blur_values, 1 - severity)
-    opaque = load_training_data(str(tmp_path), manifest, 0, blur_target="opacity")
+    opaque = select_training_images(str(tmp_path), manifest, 0, blur_target="opacity").load()
     np.testing.assert_array_equal(opaque.blur_values, opaque.labels.mean_opacity)
     assert not np.isnan(opaque.blur_values).any()
 
@@ -163,12 +163,12 @@ def test_datasets_of_before_the_mean_opacity_are_told_so(tmp_path: Path) -> None
     for path in manifest.shards:
         shard = pq.read_table(tmp_path / path).drop_columns(["mean_opacity"])
         pq.write_table(shard, tmp_path / path)
-    assert len(load_training_data(str(tmp_path), manifest, 0).labels) == 36
+    assert len(select_training_images(str(tmp_path), manifest, 0).load().labels) == 36
     with pytest.raises(InputError, match="mean_opacity"):
-        load_training_data(str(tmp_path), manifest, 0, blur_target="opacity")
+        select_training_images(str(tmp_path), manifest, 0, blur_target="opacity").load()
 
 
 def test_datasets_without_training_images_are_refused(tmp_path: Path) -> None:
     make_dataset(tmp_path, {"test": 1})
     with pytest.raises(InputError, match="no training images"):
-        load_training_data(str(tmp_path), open_manifest(str(tmp_path)), seed=0)
+        select_training_images(str(tmp_path), open_manifest(str(tmp_path)), seed=0).load()
