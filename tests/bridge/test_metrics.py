@@ -11,7 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridge import metrics
-from bridge.metrics import DENOMINATORS, K_BY_PROTOCOL, average_precision, evaluate_retrieval
+from bridge.metrics import (
+    DENOMINATORS,
+    K_BY_PROTOCOL,
+    average_precision,
+    evaluate_by_database_blur_level,
+    evaluate_retrieval,
+)
 
 
 def literal_average_precision(
@@ -97,9 +103,9 @@ def test_more_ranks_than_positives_are_refused() -> None:
 @settings(deadline=None, max_examples=60)
 @given(
     seed=st.integers(0, 10**6),
-    num_database=st.integers(1, 300),
+    num_database=st.integers(1, 1500),
     num_objects=st.integers(1, 40),
-    k=st.none() | st.integers(1, 400),
+    k=st.none() | st.sampled_from([1, 5, 20, 100]) | st.integers(1, 2000),
 )
 def test_equals_the_literal_definition_with_many_ties(
     seed: int, num_database: int, num_objects: int, k: int | None
@@ -111,8 +117,8 @@ def test_equals_the_literal_definition_with_many_ties(
 @pytest.mark.parametrize("k", [None, 1, 10, 100])
 def test_equals_the_literal_definition_on_continuous_similarities(k: int | None) -> None:
     generator = np.random.default_rng(3)
-    labels, centres = generator.integers(20, size=2000), generator.standard_normal((20, 16))
-    database = (centres[labels] + generator.standard_normal((2000, 16))).astype(np.float32)
+    labels, centres = generator.integers(20, size=2000), generator.standard_normal((20, 17))
+    database = (centres[labels] + generator.standard_normal((2000, 17))).astype(np.float32)
     case = database[:200], database[200:], labels[:200], labels[200:]
     assert_per_query_equal(evaluate_retrieval(*case, k=k), literal_evaluation(*case, k))
 
@@ -129,6 +135,16 @@ def test_negative_zero_ties_with_zero() -> None:
     assert result.map["all"] == 0.5
     result = evaluate_retrieval([[1.0]], [[0.0], [-0.0]], [1], [0, 1])
     assert result.map["all"] == 0.5
+
+
+def test_similarities_beyond_float32_are_ranked_too() -> None:
+    database = np.repeat([[-1e30], [1.0], [1e30]], 100, axis=0)
+    labels = np.repeat([2, 1, 0], 100)
+    for k in (1, 150, 250, 300):
+        result = evaluate_retrieval(np.full((1, 1), 1e30), database, [2], labels, k=k)
+        found = np.arange(1, max(k - 200, 0) + 1)
+        expected = (found / (found + 200)).sum() / 100
+        assert result.map["all"] == pytest.approx(expected)
 
 
 def test_similarities_of_very_different_size_keep_their_order() -> None:
@@ -178,6 +194,32 @@ def test_database_blur_levels_evaluate_each_level_alone() -> None:
     assert_per_query_equal(result, literal_evaluation(queries, database, query_labels, labels, 15))
 
 
+def test_evaluation_by_database_blur_level_is_that_of_each_level_alone() -> None:
+    case = random_case(6, num_database=900)
+    generator = np.random.default_rng(6)
+    levels, query_levels = generator.integers(1, 4, 900), generator.integers(1, 4, 30)
+    result = evaluate_by_database_blur_level(
+        *case, k=3, query_blur_levels=query_levels, database_blur_levels=levels
+    )
+    assert list(result.by_database_blur_level) == [1, 2, 3]
+    for level, alone in result.by_database_blur_level.items():
+        part = levels == level
+        expected = evaluate_retrieval(
+            case[0], case[1][part], case[2], case[3][part], k=3, query_blur_levels=query_levels
+        )
+        assert alone.map_by_query_blur_level == expected.map_by_query_blur_level
+        assert_per_query_equal(alone, expected.average_precision)
+        assert alone.num_queries_without_positives == expected.num_queries_without_positives
+
+
+def test_evaluation_by_database_blur_level_needs_both_blur_levels() -> None:
+    case = random_case(6)
+    with pytest.raises(ValueError, match="database_blur_levels must be 400 integers"):
+        evaluate_by_database_blur_level(
+            *case, query_blur_levels=np.ones(30, int), database_blur_levels=np.ones(3, int)
+        )
+
+
 def test_queries_without_positives_count_and_score_zero() -> None:
     result = evaluate_retrieval(np.ones((3, 1)), np.ones((2, 1)), [0, 9, -1], [0, -1])
     assert result.num_queries == 3
@@ -219,16 +261,6 @@ def test_the_order_of_a_database_without_ties_is_irrelevant(seed: int) -> None:
         for rows in (np.arange(100), order)
     )
     assert_per_query_equal(shuffled, ours.average_precision)
-
-
-@pytest.mark.parametrize("block_bytes", [1, 4 * 400 * 7])
-def test_the_size_of_the_blocks_is_irrelevant(
-    block_bytes: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    case = random_case(9)
-    whole = evaluate_retrieval(*case, k=50)
-    monkeypatch.setattr(metrics, "_BLOCK_BYTES", block_bytes)
-    assert_per_query_equal(evaluate_retrieval(*case, k=50), whole.average_precision)
 
 
 def test_concurrent_evaluations_do_not_disturb_each_other() -> None:
@@ -297,5 +329,13 @@ def test_unusable_input_is_refused_in_one_sentence(change: dict[str, Any], messa
         evaluate_retrieval(**(arguments | change))
 
 
+def test_an_unknown_device_is_refused() -> None:
+    with pytest.raises(ValueError, match="There is no device 'abacus' here"):
+        evaluate_retrieval(*random_case(2), device="abacus")
+
+
 def test_protocols_have_the_papers_cut_offs() -> None:
-    assert dict(K_BY_PROTOCOL) == {"mixed": None, "mixed_with_distractors": 100}
+    cut_off = {name for name, k in K_BY_PROTOCOL.items() if k == 100}
+    assert cut_off == {"mixed_with_distractors", "per_level_with_distractors"}
+    whole = {name for name, k in K_BY_PROTOCOL.items() if k is None}
+    assert whole == {"mixed", "per_level", "real"}

@@ -1,0 +1,66 @@
+"""Tests of benchmarks/evaluation.py at a small size: three ways, one result."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.evaluation import (
+    PRESETS,
+    Config,
+    Size,
+    measure_ours,
+    measure_reference,
+    random_data,
+    run,
+    text,
+)
+
+CONFIG = Config(reference_queries=30, objects=10, dimension=16, noise=1.0)
+SIZES = [
+    Size(70, 900),
+    Size(70, 900, 500, k=10),
+    Size(70, 900, per_level=True),
+    Size(70, 900, 500, k=10, per_level=True),
+]
+
+
+def test_a_run_writes_what_it_prints(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "new" / "figures.json"
+    figures = run(Config(queries=60, json=file, objects=10, dimension=16, noise=1.0), SIZES[1])
+    assert json.loads(file.read_text()) == figures
+    assert text(figures) in capsys.readouterr().out
+    assert figures["largest_difference_of_average_precision"] < 1e-9
+    assert figures["reference_queries"] == 20
+    assert figures["size"]["queries"] == 60
+    for kind in ("wall", "cpu"):
+        assert figures["ratio_to_reference"][kind] == pytest.approx(
+            figures["reference_seconds"][kind] / figures["seconds"][kind]
+        )
+    assert 0.05 < figures["peak_gb"] < 3
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_both_ways_find_the_same(size: Size) -> None:
+    ours = measure_ours(CONFIG, size)
+    theirs = measure_reference(random_data(CONFIG, size), size, 30)
+    np.testing.assert_allclose(ours["average_precision"], theirs["average_precision"], atol=1e-9)
+    assert 0.1 < ours["map"] < 0.99
+
+
+def test_the_data_follow_from_the_seed_and_have_unit_length() -> None:
+    data, again = (random_data(CONFIG, SIZES[1]) for _ in range(2))
+    for name, values in vars(data).items():
+        np.testing.assert_array_equal(values, getattr(again, name))
+    np.testing.assert_allclose(np.linalg.norm(data.database, axis=1), 1, atol=1e-6)
+    assert (data.database_labels == -1).sum() == 500
+    assert set(data.database_levels) == {1, 2, 3, 4, 5, 6}
+
+
+def test_presets_are_of_the_papers_sizes() -> None:
+    assert {size.queries for name, size in PRESETS.items() if name != "quick"} == {20_995}
+    assert {size.database for size in PRESETS.values()} == {91_621}
+    assert {size.k for size in PRESETS.values() if size.distractors} == {100}
