@@ -1,85 +1,71 @@
-"""One self-contained page about an evaluation, and the same numbers as JSON beside it."""
+"""One self-contained page about an evaluation, its figures as files, and its numbers as JSON."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
-from markupsafe import Markup
-
 from bridge import storage
-from bridge.metrics import RetrievalResult
-from bridge.report.data import ReportData, metrics_document
+from bridge.report.data import ReportData
+from bridge.report.document import metrics_document
 from bridge.report.gallery import gallery_html
-from bridge.report.plots import blur_level_histogram, map_plot
-from bridge.report.tables import Table, database_level_table, level_spread, map_table
+from bridge.report.image_sections import ablations_section, estimates_section, images_section
+from bridge.report.sections import Section, retrieval_sections
+from bridge.report.summary import cards, paper_note
+from bridge.report.tables import table_csv
 from bridge.report.templates import render
-
-_TITLES = {"mixed": "Without distractors", "mixed_with_distractors": "With distractors"}
-_DENOMINATOR_TITLES = {
-    "retrieved": "divided by the positives found in the top k (as in the paper)",
-    "capped": "divided by min(k, positives)",
-    "all": "divided by all positives",
-}
-
-
-@dataclass(frozen=True)
-class _Section:
-    """What the page shows of one protocol."""
-
-    title: str
-    metric: str
-    result: RetrievalResult
-    tables: dict[str, Table]
-    plot: Markup
-    database_levels: Table | None
-    spread: tuple[float, float] | None
 
 
 def report_html(data: ReportData) -> str:
     """The whole page; it loads nothing from anywhere."""
-    sections = [_section(data, protocol) for protocol in data.protocol_names()]
-    return render(
-        "template.html",
-        title=data.title,
-        method=data.methods[0].name,
-        sections=sections,
-        histogram=_histogram(sections),
-        galleries=gallery_html(data.galleries),
-        provenance=json.dumps(dict(data.provenance), indent=2, ensure_ascii=False),
-    )
+    return _page(data, *_sections(data))
 
 
 def write_report(folder: str | Path, data: ReportData) -> None:
-    """Write `report.html` and `metrics.json` into the folder, each of them whole or not at all.
+    """Write `figures/*`, `report.html` and `metrics.json`, each whole or not at all, in this order.
 
-    Raises InputError for a gallery image that is no JPEG, PNG or WebP, and ValueError or TypeError
-    for provenance that is not JSON; nothing is written then.
+    A figure is an .svg, a .png and a .csv of its numbers; a table of its own is a .csv.
+    Raises InputError for a gallery image that is no picture, and ValueError or TypeError for
+    provenance that is not JSON; nothing is written then.
     """
-    page, document = report_html(data), metrics_document(data)
+    retrieval, rest = _sections(data)
+    page, document = _page(data, retrieval, rest), metrics_document(data)
     json.dumps(document, allow_nan=False)
+    for name, content in _files([*retrieval, *rest]).items():
+        storage.write_bytes(storage.join(folder, "figures", name), content)
     storage.write_bytes(storage.join(folder, "report.html"), page.encode())
     storage.write_json(storage.join(folder, "metrics.json"), document)
 
 
-def _section(data: ReportData, protocol: str) -> _Section:
-    results = data.results(protocol)
-    result = next(iter(results.values()))
-    # Without a cut-off the denominators agree, so one table says it all.
-    denominators = ["retrieved"] if result.k is None else list(_DENOMINATOR_TITLES)
-    by_level = bool(result.by_database_blur_level)
-    return _Section(
-        title=_TITLES.get(protocol, protocol.replace("_", " ").capitalize()),
-        metric=f"mAP@{result.k or 'all'}",
-        result=result,
-        tables={_DENOMINATOR_TITLES[name]: map_table(results, name) for name in denominators},
-        plot=Markup(map_plot(results)) if result.map_by_query_blur_level else Markup(),
-        database_levels=database_level_table(result) if by_level else None,
-        spread=level_spread(result) if by_level else None,
+def _sections(data: ReportData) -> tuple[list[Section], list[Section]]:
+    """The sections before the galleries and those after them."""
+    rest = (estimates_section(data), images_section(data), ablations_section(data))
+    return retrieval_sections(data), [section for section in rest if section is not None]
+
+
+def _page(data: ReportData, retrieval: Sequence[Section], rest: Sequence[Section]) -> str:
+    return render(
+        "template.html",
+        title=data.title,
+        method=data.methods[0].name,
+        cards=cards(data),
+        paper_note=paper_note(data),
+        retrieval=retrieval,
+        galleries=gallery_html(data.galleries),
+        has_boxes=any(t.boxes for g in data.galleries for t in (g.query, *g.results)),
+        rest=rest,
+        provenance=json.dumps(dict(data.provenance), indent=2, ensure_ascii=False),
     )
 
 
-def _histogram(sections: list[_Section]) -> Markup:
-    counts = next((s.result.num_queries_by_blur_level for s in sections), {})
-    return Markup(blur_level_histogram(counts)) if counts else Markup()
+def _files(sections: Sequence[Section]) -> dict[str, bytes]:
+    """Content of the figures' and tables' files by name."""
+    files: dict[str, bytes] = {}
+    for section in sections:
+        for plot in (*section.plots, *section.file_plots):
+            files |= plot.files()
+        for table in section.tables:
+            if table.name:
+                files[f"{table.name}.csv"] = table_csv(table).encode()
+    return files

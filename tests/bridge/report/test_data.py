@@ -2,53 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 
 import pytest
 
-from bridge.metrics import DENOMINATORS, RetrievalResult
-from bridge.report.data import MethodResult, ReportData, metrics_document
+from bridge.metrics import PerLevelResult, RetrievalResult
+from bridge.report.data import MethodResult, ReportData
 
 Evaluate = Callable[..., RetrievalResult]
-
-
-def test_the_document_has_the_first_methods_protocols_and_compares_the_rest(
-    evaluate: Evaluate,
-) -> None:
-    ours, theirs = evaluate(0.5, k=20), evaluate(2.0, k=20)
-    methods = (
-        MethodResult("BRIDGE", {"mixed": evaluate(0.5), "mixed_with_distractors": ours}),
-        MethodResult("untrained", {"mixed_with_distractors": theirs}),
-    )
-    document = metrics_document(ReportData("Test", methods, (), {"seed": 1}))
-    assert json.loads(json.dumps(document, allow_nan=False)) == document
-    assert document["provenance"] == {"seed": 1}
-    assert document["protocols"]["mixed"]["k"] is None
-    protocol = document["protocols"]["mixed_with_distractors"]
-    counts = {key: protocol[key] for key in ("num_queries", "num_database", "k")}
-    assert counts == {"num_queries": 40, "num_database": 200, "k": 20}
-    assert protocol["num_queries_without_positives"] == 0
-    assert protocol["map"] == ours.map["retrieved"]
-    assert protocol["map_by_query_blur_level"] == {
-        str(level): ours.map_by_query_blur_level[level]["retrieved"] for level in (1, 2, 6)
-    }
-    for name in DENOMINATORS:
-        assert protocol[name]["map"] == ours.map[name]
-        assert (
-            protocol[name]["map_by_query_blur_level"]["6"] == ours.map_by_query_blur_level[6][name]
-        )
-    compared = document["compared"]["untrained"]["protocols"]
-    assert compared["mixed_with_distractors"]["map"] == theirs.map["retrieved"]
-
-
-def test_single_database_levels_are_in_the_document_where_evaluated(evaluate: Evaluate) -> None:
-    result = evaluate(1.0, per_level=True)
-    methods = (MethodResult("BRIDGE", {"per_level": result, "mixed": evaluate(1.0)}),)
-    protocols = metrics_document(ReportData("Test", methods, (), {}))["protocols"]
-    alone = protocols["per_level"]["by_database_blur_level"]["6"]
-    assert alone["map"] == result.by_database_blur_level[6].map["retrieved"]
-    assert "by_database_blur_level" not in protocols["mixed"]
 
 
 @pytest.mark.parametrize("names", [[], ["BRIDGE", "BRIDGE"]])
@@ -57,10 +18,34 @@ def test_methods_need_distinct_names(names: list[str]) -> None:
         ReportData("Test", tuple(MethodResult(name, {}) for name in names), (), {})
 
 
-def test_results_on_different_data_are_not_compared(evaluate: Evaluate) -> None:
+def test_results_on_different_data_are_not_compared(
+    evaluate: Evaluate, evaluate_per_level: Callable[..., PerLevelResult]
+) -> None:
+    first = MethodResult("a", {"mixed": evaluate(1.0)})
+    for other in (evaluate(1.0, k=10), evaluate_per_level(1.0)):
+        with pytest.raises(ValueError, match="different data under 'mixed'"):
+            ReportData("Test", (first, MethodResult("b", {"mixed": other})), (), {})
+
+
+def test_protocols_come_in_the_order_of_their_first_appearance(evaluate: Evaluate) -> None:
+    result = evaluate(1.0)
     methods = (
-        MethodResult("a", {"mixed": evaluate(1.0)}),
-        MethodResult("b", {"mixed": evaluate(1.0, k=10)}),
+        MethodResult("a", {"mixed": result}),
+        MethodResult("b", {"real": result, "mixed": result}),
     )
-    with pytest.raises(ValueError, match="different data under 'mixed'"):
-        ReportData("Test", methods, (), {})
+    data = ReportData("Test", methods, (), {})
+    assert data.protocol_names() == ["mixed", "real"]
+    assert list(data.results("real")) == ["b"]
+
+
+def test_intervals_hold_the_measured_map(
+    evaluate: Evaluate, evaluate_per_level: Callable[..., PerLevelResult]
+) -> None:
+    method = MethodResult("a", {"mixed": evaluate(1.0), "per_level": evaluate_per_level(1.0)})
+    for name, result in method.protocols.items():
+        low, high = method.confidences[name].map["retrieved"]
+        assert 0 <= low < result.map["retrieved"] < high <= 1
+    assert method.confidences_by_database_level["mixed"] == {}
+    alone = method.confidences_by_database_level["per_level"][6].map["retrieved"]
+    expected = method.protocols["per_level"].by_database_blur_level[6].confidence()
+    assert alone == expected.map["retrieved"]
