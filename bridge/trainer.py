@@ -186,6 +186,7 @@ class Trainer:
                 elapsed = time.monotonic() - started
                 metrics = values | {
                     "learning_rate": self.learning_rate(self.step - 1),
+                    "workers": self._world.size,
                     "seconds": elapsed,
                     "images_per_second": len(history) * self.images_per_step / elapsed,
                     "data_wait": waited / elapsed,

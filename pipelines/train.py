@@ -299,6 +299,7 @@ def scaling_of(config: TrainConfig, batch: int) -> ray.train.ScalingConfig:
         num_workers=(low, high) if low < high else low,
         use_gpu=use_gpu,
         resources_per_worker={"CPU": share},
+        elastic_resize_monitor_interval_s=config.resize_interval,
     )
 
 

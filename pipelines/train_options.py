@@ -44,6 +44,8 @@ class TrainConfig:
     """Initial backbone: imagenet, none, or a file of weights."""
     checkpoint_every: int = 500
     """Steps between checkpoints, besides those at each validation; 0: none."""
+    resize_interval: float = 60.0
+    """Seconds between looks for room for more workers of an elastic run."""
     max_failures: int = 3
     """Worker failures to recover from before giving up."""
     track: TrackerName = "none"
@@ -64,6 +66,8 @@ class TrainConfig:
             )
         if self.checkpoint_every < 0:
             raise InputError(f"--checkpoint-every must be at least 0, not {self.checkpoint_every}.")
+        if self.resize_interval < 0:
+            raise InputError(f"--resize-interval must be at least 0, not {self.resize_interval}.")
         if self.max_failures < -1:
             raise InputError(f"--max-failures must be at least -1, not {self.max_failures}.")
         if self.cpus_per_worker is not None and self.cpus_per_worker <= 0:
@@ -86,6 +90,7 @@ _INCIDENTAL = {
     "cpus_per_worker",
     "use_gpu",
     "checkpoint_every",
+    "resize_interval",
     "max_failures",
     "track",
     "num_cpus",

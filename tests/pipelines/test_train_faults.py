@@ -32,6 +32,7 @@ def options(config: TrainConfig, out: Path) -> list[str]:
     """`config` as it is typed: all that decides the result, whatever a preset has."""
     words = ["--out", str(out), "--num-workers", str(config.num_workers), "--cpus-per-worker", "1"]
     words += ["--num-cpus", "2", "--checkpoint-every", str(config.checkpoint_every)]
+    words += ["--resize-interval", str(config.resize_interval)]
     for name, value in config.identity().items():
         option = name.replace("_", "-")
         if isinstance(value, bool):
@@ -115,6 +116,32 @@ def test_a_run_goes_on_with_more_workers(
     for line, other in zip(lines, expected, strict=True):
         assert line["loss/total"] == pytest.approx(other["loss/total"], rel=1e-3)
     assert lines[-1]["loss/total"] != expected[-1]["loss/total"], "one worker did it all"
+
+
+def test_a_run_grows_when_a_node_comes(
+    training: TrainConfig, tmp_path: Path, driver_log: Path
+) -> None:
+    out = tmp_path / "grown"
+    config = replace(
+        training,
+        num_workers="1:2",
+        checkpoint_every=5,
+        recipe=replace(training.recipe, epochs=40),
+        resize_interval=2,
+    )
+    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+    try:
+        nodes.add_node(num_cpus=1)
+        driver = begin(config, out, driver_log, RAY_ADDRESS=nodes.address)
+        wait_for_step(out, 7, driver)
+        nodes.add_node(num_cpus=1)
+        assert driver.wait(timeout=900) == 0
+    finally:
+        nodes.shutdown()
+    lines = read_metrics(str(out))
+    assert [line["step"] for line in lines] == list(range(1, 361))
+    workers = [line["workers"] for line in lines]
+    assert workers[0] == 1 and workers[-1] == 2 and workers == sorted(workers)
 
 
 def test_a_node_that_is_taken_away_leaves_a_checkpoint_just_in_time(
