@@ -30,10 +30,11 @@ demo: setup ## the whole chain on generated data, in less than ten minutes on tw
 test: setup ## the test suite
 	$(BIN)/python -m pytest
 
-chaos: setup ## kill a simulation and a training at random points; neither result may change (long)
+chaos: setup ## kill a simulation, a training and an index at random points; no result may change (long)
 	$(BIN)/python -m tests.chaos synthesis -- --objects-per-category 6 --trajectories 12
 	$(BIN)/python -m tests.chaos training --kills 34 -- --preset quick --data data/chaos/synthesis/calm \
 		--num-workers 2 --epochs 20 --log-every 5 --checkpoint-every 10 --max-failures 100
+	$(BIN)/python -m tests.chaos index -- --model data/chaos/training/calm/model --data data/chaos/synthesis/calm
 
 # Blender runs on Python 3.11 alone and pins an old NumPy, so it gets an environment of its own.
 cycles: setup ## Blender, which the cycles renderer needs, in .venv-cycles

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
 
 from bridge.images import Encoded, decode_batch
-from bridge.model import Bridge
+from bridge.model import Bridge, BridgeOutput
+
+Precision = Literal["float32", "bfloat16"]
+"""In which the backbone computes; pooling, norms and descriptors are float32 in any case."""
 
 PART = 8
 """Images that a thread decodes at a time."""
@@ -22,24 +26,34 @@ class Embedded:
 
     Attributes:
         descriptors: float32 [R, d], L2-normalised.
+        blur: float32 [R], predicted blur severity in 0..1; None without a blur head.
+        boxes: float32 [R, 4], predicted (cx, cy, w, h) in 0..1; None without a localisation head.
         rows: int64 [R], which of the images they belong to, ascending.
         unreadable: why, by row, for the others.
     """
 
     descriptors: np.ndarray
+    blur: np.ndarray | None
+    boxes: np.ndarray | None
     rows: np.ndarray
     unreadable: dict[int, str]
 
 
 def embed_encoded(
-    model: Bridge, images: Sequence[Encoded], *, batch_size: int = 64, threads: int = 2
+    model: Bridge,
+    images: Sequence[Encoded],
+    *,
+    batch_size: int = 64,
+    threads: int = 2,
+    precision: Precision = "float32",
 ) -> Embedded:
     """Decode and embed encoded pictures on the model's device.
 
     A picture that cannot be decoded is left out and reported, never replaced.
     """
     device = next(model.parameters()).device
-    descriptors = [np.empty((0, model.config.descriptor_dim), dtype=np.float32)]
+    autocast = torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
+    outputs: list[BridgeOutput] = []
     rows: list[int] = []
     unreadable: dict[int, str] = {}
     starts = range(0, len(images), batch_size)
@@ -48,11 +62,22 @@ def embed_encoded(
     for start, (pixels, bad) in zip(starts, decoded, strict=True):
         unreadable |= {start + place: why for place, why in bad.items()}
         places = [place for place in range(len(pixels)) if place not in bad]
-        if places:
-            readable = torch.from_numpy(pixels[places] if bad else pixels).permute(0, 3, 1, 2)
-            descriptors.append(model.embed(readable.to(device)).cpu().numpy())
-            rows += [start + place for place in places]
-    return Embedded(np.concatenate(descriptors), np.array(rows, dtype=np.int64), unreadable)
+        readable = torch.from_numpy(pixels[places] if bad else pixels).permute(0, 3, 1, 2)
+        with autocast:
+            outputs.append(model.describe(readable.to(device, non_blocking=True)))
+        rows += [start + place for place in places]
+    empty = np.empty((0, *model.config.image_size, 3), np.uint8)
+    outputs = outputs or [model.describe(torch.from_numpy(empty).permute(0, 3, 1, 2))]
+    descriptors, opacity, boxes = map(_joined, zip(*outputs, strict=True))
+    assert descriptors is not None
+    blur = None if opacity is None else 1 - opacity
+    return Embedded(descriptors, blur, boxes, np.array(rows, dtype=np.int64), unreadable)
+
+
+def _joined(parts: Sequence[torch.Tensor | None]) -> np.ndarray | None:
+    """What a head says of all images, float32 on the CPU; None for a head that is not there."""
+    known = [part for part in parts if part is not None]
+    return torch.cat(known).float().cpu().numpy() if known else None
 
 
 def _decode_ahead(

@@ -1,11 +1,13 @@
-"""Exact search by inner product over descriptors (paper, Sec. 3.1: nearest neighbours): FAISS.
+"""Search by inner product over descriptors (paper, Sec. 3.1: nearest neighbours): FAISS.
 
 The inner product of L2-normalised descriptors is their cosine similarity.
 """
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from uuid import uuid4
 
 import faiss
 import numpy as np
@@ -13,6 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from bridge import storage
 from bridge.errors import InputError
+from bridge.index_folder import FAISS_FILE, IndexManifest
+from bridge.index_types import Layout, is_of_type, search_allowed, set_effort
 
 
 def build_index(descriptors: ArrayLike) -> faiss.IndexFlatIP:
@@ -27,35 +31,124 @@ def build_index(descriptors: ArrayLike) -> faiss.IndexFlatIP:
 
 
 def save_index(index: faiss.Index, path: str | Path) -> None:
-    """Write the index to a file, local or `s3://`/`gs://`: whole or not at all."""
-    storage.write_bytes(path, faiss.serialize_index(index).tobytes())
+    """Write the index to a file, local or `s3://`/`gs://`: whole or not at all.
 
-
-def load_index(path: str | Path) -> faiss.Index:
-    """Read what `save_index` wrote. Raises InputError where there is none or it is damaged."""
+    It is written piece by piece: no second copy of it is held.
+    """
+    fs, inner = storage.filesystem(path)
+    if storage.is_uri(path):
+        with fs.open_output_stream(inner) as stream:
+            faiss.write_index(index, faiss.PyCallbackIOWriter(stream.write))
+        return
+    os.makedirs(os.path.dirname(inner), exist_ok=True)
+    temporary = f"{inner}.tmp-{uuid4().hex[:8]}"
     try:
-        return faiss.deserialize_index(np.frombuffer(storage.read_bytes(path), np.uint8))
-    except FileNotFoundError as error:
-        raise InputError(f"There is no index at {path}.") from error
-    except RuntimeError as error:
+        faiss.write_index(index, temporary)
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, inner)
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+
+
+def load_index(path: str | Path, *, mmap: bool = False) -> faiss.Index:
+    """Read what `save_index` wrote.
+
+    With `mmap`, a local file is mapped: it opens at once, its pages are read as searches touch
+    them, processes share them, and nothing can be added. Files elsewhere are read into memory.
+
+    Raises:
+        InputError: there is none, it is cut off, or it is not an index. (The loss of less than
+            8 bytes at the end of a mapped file is noticed by `open_search_index` alone.)
+    """
+    if not storage.exists(path):
+        raise InputError(f"There is no index at {path}.")
+    fs, inner = storage.filesystem(path)
+    try:
+        if not storage.is_uri(path):
+            return faiss.read_index(inner, faiss.IO_FLAG_MMAP_IFC if mmap else 0)
+        with fs.open_input_stream(inner) as stream:
+            return faiss.read_index(faiss.PyCallbackIOReader(stream.read))
+    except (RuntimeError, MemoryError) as error:
         raise InputError(f"{path} is damaged or is not a FAISS index.") from error
 
 
+def open_search_index(index: str, manifest: IndexManifest, *, verify: bool = False) -> faiss.Index:
+    """The search index of a finished INDEX, memory-mapped, with its search parameters set.
+
+    Args:
+        index: the INDEX folder.
+        manifest: its manifest.
+        verify: compare the file's hash, which reads all of it; its size, type, dimension and
+            number of rows are always compared.
+
+    Raises:
+        InputError: there is none, or it is not the one that the manifest describes.
+    """
+    path, record = storage.join(index, FAISS_FILE), manifest.search
+    if not record:
+        raise InputError(f"{index} has no search index: run build_index.py again.")
+    if not is_file(path, record["bytes"], record["sha256"] if verify else None):
+        raise InputError(f"{path} is missing or damaged: run build_index.py again.")
+    found = load_index(path, mmap=True)
+    layout = Layout(**record["layout"])
+    rows = sum(part.rows for part in manifest.searched_parts)
+    same = (found.d, found.ntotal, record["rows"]) == (manifest.dimension, rows, rows)
+    if not same or not is_of_type(found, layout):
+        raise InputError(f"{path} is not the index that its manifest describes: build it again.")
+    set_effort(found, record["effort"])
+    return found
+
+
+def is_file(path: str, size: int, sha256: str | None = None) -> bool:
+    """Whether there is a file of this size in bytes and, where given, of this hash."""
+    fs, inner = storage.filesystem(path)
+    # A folder has no size and a missing file has none either.
+    if fs.get_file_info(inner).size != size:
+        return False
+    return sha256 is None or storage.sha256_file(path) == sha256
+
+
 def search(
-    index: faiss.Index, queries: ArrayLike, top: int
+    index: faiss.Index,
+    queries: ArrayLike,
+    top: int,
+    *,
+    allowed: NDArray[np.bool_] | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """The `top` most similar rows of each query, best first.
 
-    `queries` are float [Q, d]. Returns similarities float32 [Q, k] and row numbers int64 [Q, k]
-    with k = min(top, rows of the index). Raises ValueError for mis-shaped or non-finite queries,
-    or `top` < 1.
+    Args:
+        index: of N rows.
+        queries: float [Q, d].
+        top: how many; at least 1.
+        allowed: bool [N], the rows that may be found; default: all.
+
+    Returns:
+        Similarities float32 [Q, k] and row numbers int64 [Q, k] with k = min(top, N). Where fewer
+        rows than that are found, the rest are row -1 of similarity -inf.
+
+    Raises:
+        ValueError: mis-shaped or non-finite queries, mis-shaped `allowed`, or `top` < 1.
     """
     array = _checked(queries, "queries")
     if array.shape[1] != index.d:
         raise ValueError(f"queries have {array.shape[1]} dimensions, the index has {index.d}.")
     if top < 1:
         raise ValueError(f"top must be at least 1, not {top}.")
-    similarities, rows = index.search(array, min(top, index.ntotal))
+    top = min(top, index.ntotal)
+    if allowed is None:
+        similarities, rows = index.search(array, top)
+    else:
+        if allowed.dtype != bool or allowed.shape != (index.ntotal,):
+            raise ValueError(
+                f"allowed must be {index.ntotal} booleans, not {allowed.dtype} {allowed.shape}."
+            )
+        if not allowed.any():
+            shape = len(array), top
+            return np.full(shape, -np.inf, np.float32), np.full(shape, -1, np.int64)
+        similarities, rows = search_allowed(index, array, top, allowed)
+    similarities[rows < 0] = -np.inf
     return similarities, rows
 
 

@@ -1,42 +1,67 @@
 """The INDEX artefact: descriptors of queries, database and distractors with what made them.
 
 <index>/manifest.json             model hash, dataset hashes, counts, dimension
-<index>/descriptors/*.parquet     image_id, object_id, blur_level, role, descriptor
-<index>/index.faiss               exact index of the database and the distractors, in row order
+<index>/descriptors/*.parquet     image_id, object_id, blur_level, role, descriptor, ...
+<index>/index.faiss               search index of the database and the distractors
+
+The parts have an order, that of the manifest; a row's number in `index.faiss` counts the rows of
+those parts whose role is searched, in this order.
 """
 
 from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import ArrayLike
 
 from bridge import storage
+from bridge.dataset.labels import boxes_of
 from bridge.dataset.shards import encode_parquet
 from bridge.errors import InputError
 
-INDEX_VERSION = 1
+INDEX_VERSION = 2
 MANIFEST = "manifest.json"
 FAISS_FILE = "index.faiss"
 
 QUERY, DATABASE, DISTRACTOR = "query", "database", "distractor"
+DATABASE_PER_LEVEL = "database_per_level"
+"""An image for every blur level that a database trajectory has (the database of Table 4)."""
+SEARCHED = (DATABASE, DISTRACTOR)
+"""Roles of the rows in `index.faiss`."""
+
+TEST, REAL = "test", "real"
+
+ROWS_PER_GROUP = 4096
+_CACHED_GROUPS = 64
 
 
 def descriptor_schema(dimension: int) -> pa.Schema:
-    """Columns of the descriptor shards, and `source`, where an image can be read again."""
+    """Columns of the descriptor parts, for descriptors of `dimension` numbers.
+
+    `split` is that of the dataset; `shard` and `row` say where the image can be read again;
+    `predicted_*` are what the blur and the localisation head say, null without these heads.
+    """
+    box = pa.list_(pa.float32(), 4)
     return pa.schema(
         [
             ("image_id", pa.string()),
             ("object_id", pa.string()),
             ("blur_level", pa.int8()),
             ("role", pa.string()),
+            ("split", pa.string()),
             ("descriptor", pa.list_(pa.float32(), dimension)),
+            ("blur_severity", pa.float32()),
+            ("predicted_blur_severity", pa.float32()),
+            ("bbox", box),
+            ("predicted_bbox", box),
             ("shard", pa.string()),
             ("row", pa.int64()),
         ]
@@ -45,11 +70,14 @@ def descriptor_schema(dimension: int) -> pa.Schema:
 
 @dataclass(frozen=True)
 class PartRecord:
-    """A finished descriptor shard."""
+    """A finished descriptor part."""
 
     path: str
+    role: str
     rows: int
     sha256: str
+    key: str
+    """Hash of the model and of the images in the part: parts of one key have the same content."""
     unreadable: Mapping[str, str] = field(default_factory=dict)
     """Why, by image_id, for images that could not be decoded."""
 
@@ -66,15 +94,29 @@ class IndexManifest:
     """Content hash by path, of the dataset and of the distractors."""
     seed: int
     """Of the selection of queries and database."""
+    precision: str = "float32"
+    """In which the network computed."""
     counts: Mapping[str, int] = field(default_factory=dict)
     """Rows by role."""
     parts: Sequence[PartRecord] = ()
+    search: Mapping[str, Any] = field(default_factory=dict)
+    """What `index.faiss` is: its type, parameters, rows, and recall where it is approximate."""
     complete: bool = False
 
     def identity(self) -> dict[str, Any]:
         """What must be equal for two indexes to be the same."""
         hashes = sorted(self.datasets.values())
-        return {"model": self.model_hash, "datasets": hashes, "seed": self.seed}
+        model = {"model": self.model_hash, "precision": self.precision}
+        return model | {"datasets": hashes, "seed": self.seed}
+
+    def with_shards(self, parts: Sequence[PartRecord]) -> IndexManifest:
+        """This manifest and more finished parts."""
+        return replace(self, parts=[*self.parts, *parts])
+
+    @property
+    def searched_parts(self) -> list[PartRecord]:
+        """The parts whose rows are in `index.faiss`, in their order there."""
+        return [part for part in self.parts if part.role in SEARCHED]
 
     @property
     def unreadable(self) -> dict[str, str]:
@@ -89,13 +131,15 @@ class IndexManifest:
 
 
 def load_index_manifest(index: str) -> IndexManifest:
-    """Read an index's manifest, complete or not; InputError where there is none."""
+    """Read an index's manifest, complete or not; InputError where there is none of this version."""
     path = storage.join(index, MANIFEST)
     if not storage.exists(path):
         raise InputError(f"{index} is not an index: it has no {MANIFEST}.")
     value = storage.read_json(path)
     if not isinstance(value, dict) or value.pop("index_version", None) != INDEX_VERSION:
-        raise InputError(f"{path} is not an index manifest of version {INDEX_VERSION}.")
+        raise InputError(
+            f"{path} is not an index manifest of version {INDEX_VERSION}: build the index again."
+        )
     value.pop("rejected", None)
     value["parts"] = [PartRecord(**part) for part in value["parts"]]
     return IndexManifest(**value)
@@ -109,62 +153,156 @@ def open_index_manifest(index: str) -> IndexManifest:
     return manifest
 
 
-def write_part(index: str, path: str, table: pa.Table, unreadable: dict[str, str]) -> PartRecord:
-    """Write one descriptor shard atomically."""
-    data = encode_parquet(table, rows_per_group=4096)
+def finished_parts(folder: str) -> dict[str, tuple[str, PartRecord]]:
+    """Parts of all indexes in a folder, by key: where they are and their records."""
+    found: dict[str, tuple[str, PartRecord]] = {}
+    for index in storage.list_folders(folder):
+        try:
+            manifest = load_index_manifest(index)
+        except InputError:
+            continue
+        found |= {part.key: (index, part) for part in manifest.parts}
+    return found
+
+
+def copy_part(source: tuple[str, PartRecord], index: str, path: str) -> PartRecord | None:
+    """Bring a part of another index into this one; None where it is damaged or gone."""
+    folder, record = source
+    try:
+        data = part_bytes(folder, record)
+    except InputError:
+        return None
     storage.write_bytes(storage.join(index, path), data)
-    return PartRecord(path, table.num_rows, storage.sha256(data), unreadable)
+    return replace(record, path=path)
+
+
+def write_part(index: str, record: PartRecord, table: pa.Table) -> PartRecord:
+    """Write one descriptor part atomically; its record with rows and hash filled in."""
+    data = encode_parquet(table, rows_per_group=ROWS_PER_GROUP)
+    storage.write_bytes(storage.join(index, record.path), data)
+    return replace(record, rows=table.num_rows, sha256=storage.sha256(data))
 
 
 @dataclass(frozen=True)
 class Descriptors:
-    """Rows of an index: N images with descriptors float32 [N, d] and what is known of them."""
+    """Rows of an index: N images with descriptors float32 [N, d] and what is known of them.
+
+    `blur_severities` and `predicted_blur_severities` are float32 [N] in 0..1, `boxes` and
+    `predicted_boxes` float32 [N, 4] (cx, cy, w, h in 0..1); NaN where unknown.
+    """
 
     descriptors: np.ndarray
     object_ids: np.ndarray
     blur_levels: np.ndarray
     image_ids: pa.Array
     roles: np.ndarray
+    splits: np.ndarray
+    blur_severities: np.ndarray
+    predicted_blur_severities: np.ndarray
+    boxes: np.ndarray
+    predicted_boxes: np.ndarray
     shards: pa.Array
     rows: np.ndarray
 
     def __len__(self) -> int:
         return len(self.descriptors)
 
-    def only(self, *roles: str) -> Descriptors:
-        """The rows of some roles, in order of the roles given, then of the rows."""
-        places = np.concatenate([np.flatnonzero(self.roles == role) for role in roles])
+    def take(self, places: np.ndarray) -> Descriptors:
+        """Some of the rows, in the order given: numbers int [n], or bool [N]."""
+        numbers = np.flatnonzero(places) if places.dtype == bool else places
         taken = {
-            name: value.take(pa.array(places)) if isinstance(value, pa.Array) else value[places]
+            name: value.take(pa.array(numbers)) if isinstance(value, pa.Array) else value[numbers]
             for name, value in vars(self).items()
         }
         return Descriptors(**taken)
 
+    def only(self, *roles: str, split: str | None = None) -> Descriptors:
+        """The rows of some roles, in order of the roles given, then of the rows.
+
+        With `split`, those of that split and all distractors.
+        """
+        wanted = np.ones(len(self), bool) if split is None else self.splits == split
+        wanted |= self.roles == DISTRACTOR
+        places = [np.flatnonzero(wanted & (self.roles == role)) for role in roles]
+        return self.take(np.concatenate(places))
+
+
+def part_bytes(index: str, part: PartRecord) -> bytes:
+    """The file of a part; InputError where it is missing or not the one that the manifest names."""
+    path = storage.join(index, part.path)
+    try:
+        data = storage.read_bytes(path)
+    except FileNotFoundError as error:
+        raise InputError(f"{path} is missing although its manifest names it.") from error
+    if storage.sha256(data) != part.sha256:
+        raise InputError(f"{path} is not the file that its manifest names: build it again.")
+    return data
+
+
+def read_part(index: str, part: PartRecord, columns: Sequence[str] | None = None) -> pa.Table:
+    """One part of an index, or some of its columns; InputError as `part_bytes`."""
+    return pq.read_table(io.BytesIO(part_bytes(index, part)), columns=columns)
+
+
+def descriptor_matrix(table: pa.Table) -> np.ndarray:
+    """The descriptors float32 [N, d] of a part."""
+    dimension = table.schema.field("descriptor").type.list_size
+    return pc.list_flatten(table["descriptor"]).to_numpy().reshape(-1, dimension)
+
 
 def read_descriptors(index: str, manifest: IndexManifest) -> Descriptors:
-    """All rows of an index, in the order of its parts.
-
-    Raises:
-        InputError: a part is missing or is not the one that the manifest names.
-    """
+    """All rows of an index, in the order of its parts; InputError as `read_part`."""
     tables = [descriptor_schema(manifest.dimension).empty_table()]
-    for part in manifest.parts:
-        path = storage.join(index, part.path)
-        try:
-            data = storage.read_bytes(path)
-        except FileNotFoundError as error:
-            raise InputError(f"{path} is missing although its manifest names it.") from error
-        if storage.sha256(data) != part.sha256:
-            raise InputError(f"{path} is not the file that its manifest names: build it again.")
-        tables.append(pq.read_table(io.BytesIO(data)))
+    tables += [read_part(index, part) for part in manifest.parts]
     table = pa.concat_tables(tables)
-    flat = pc.list_flatten(table["descriptor"]).to_numpy()
     return Descriptors(
-        descriptors=flat.reshape(-1, manifest.dimension).astype(np.float32, copy=False),
+        descriptors=descriptor_matrix(table),
         object_ids=table["object_id"].to_numpy(),
         blur_levels=table["blur_level"].to_numpy().astype(np.int32),
         image_ids=table["image_id"].combine_chunks(),
         roles=table["role"].to_numpy(),
+        splits=table["split"].to_numpy(),
+        blur_severities=table["blur_severity"].to_numpy(),
+        predicted_blur_severities=table["predicted_blur_severity"].to_numpy(),
+        boxes=boxes_of(table["bbox"]),
+        predicted_boxes=boxes_of(table["predicted_bbox"]),
         shards=table["shard"].combine_chunks(),
         rows=table["row"].to_numpy(),
     )
+
+
+class RowReader:
+    """What is known of single rows of `index.faiss`, read from the parts that hold them.
+
+    Holds no more than `_CACHED_GROUPS` row groups in memory, whatever the size of the index.
+    """
+
+    def __init__(self, index: str, manifest: IndexManifest) -> None:
+        self._index, self._parts = index, manifest.searched_parts
+        self._first = np.cumsum([0, *(part.rows for part in self._parts)])
+        self._group = lru_cache(_CACHED_GROUPS)(self._read_group)
+
+    def __len__(self) -> int:
+        return int(self._first[-1])
+
+    def rows(self, numbers: ArrayLike) -> list[dict[str, Any]]:
+        """The columns but the descriptor, of each row number; IndexError beyond the last."""
+        return [self._row(int(number)) for number in np.asarray(numbers)]
+
+    def _row(self, number: int) -> dict[str, Any]:
+        if not 0 <= number < len(self):
+            raise IndexError(f"The index has {len(self)} rows, not a row {number}.")
+        part = int(np.searchsorted(self._first, number, "right")) - 1
+        group, place = divmod(number - int(self._first[part]), ROWS_PER_GROUP)
+        return {name: values[place] for name, values in self._group(part, group).items()}
+
+    def _read_group(self, part: int, group: int) -> dict[str, list[Any]]:
+        path = storage.join(self._index, self._parts[part].path)
+        filesystem, inner = storage.filesystem(path)
+        try:
+            with filesystem.open_input_file(inner) as file:
+                parquet = pq.ParquetFile(file)
+                names = [name for name in parquet.schema_arrow.names if name != "descriptor"]
+                return parquet.read_row_group(group, columns=names).to_pydict()
+        except OSError as error:
+            raise InputError(f"{path} cannot be read: {error}.") from error

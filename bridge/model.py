@@ -183,7 +183,6 @@ class Bridge(nn.Module):
         box = outputs["loc"][1] if "loc" in outputs else None
         return BridgeOutput(_unit(self.fuse(projected)), blur, box)
 
-    @torch.no_grad()
     def embed(self, images: torch.Tensor) -> torch.Tensor:
         """Descriptors for retrieval, whatever mode the network is in.
 
@@ -197,15 +196,30 @@ class Bridge(nn.Module):
         Raises:
             ValueError: another shape or type, or floats outside 0..1.
         """
+        return self.describe(images).descriptor
+
+    @torch.no_grad()
+    def describe(self, images: torch.Tensor) -> BridgeOutput:
+        """`embed`, and what the blur and the localisation head say of the same images."""
         _check_images(images)
-        if not len(images):
-            return self.fuse.weight.new_zeros(0, self.config.descriptor_dim, dtype=torch.float32)
         pixels = images.to(self.fuse.weight.device)
         pixels = pixels.float() if images.is_floating_point() else pixels.float() / 255
+        if not len(images):
+            return self._nothing()
         if tuple(pixels.shape[2:]) != self.config.image_size:
             pixels = F.interpolate(pixels, self.config.image_size, mode="bilinear", antialias=True)
         with _evaluating(self):
-            return F.normalize(self(pixels).descriptor)
+            output = self(pixels)
+        return output._replace(descriptor=F.normalize(output.descriptor))
+
+    def _nothing(self) -> BridgeOutput:
+        """What there is to say about no images."""
+        empty = self.fuse.weight.new_zeros
+        return BridgeOutput(
+            empty(0, self.config.descriptor_dim, dtype=torch.float32),
+            empty(0, dtype=torch.float32) if "blur" in self.heads else None,
+            empty(0, 4, dtype=torch.float32) if "loc" in self.heads else None,
+        )
 
 
 def _classifier(config: ModelConfig) -> ArcFace | CurricularFace | None:

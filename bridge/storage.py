@@ -53,6 +53,14 @@ def exists(path: str | Path) -> bool:
         raise InputError(f"{path} cannot be read: {error}.") from error
 
 
+def list_folders(path: str | Path) -> list[str]:
+    """The folders in a folder, sorted; none where it does not exist."""
+    fs, inner = filesystem(path)
+    entries = fs.get_file_info(pafs.FileSelector(inner, allow_not_found=True))
+    names = sorted(e.base_name for e in entries if e.type == pafs.FileType.Directory)
+    return [join(path, name) for name in names]
+
+
 def read_bytes(path: str | Path) -> bytes:
     """The whole file. FileNotFoundError where there is none."""
     fs, inner = filesystem(path)

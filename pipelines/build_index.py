@@ -2,48 +2,42 @@
 
     python pipelines/build_index.py --model runs/bridge/model --data data/synthetic
     python pipelines/build_index.py --distractors data/distractors --out indexes/with_distractors
+    python pipelines/build_index.py --out indexes/with_distractors --index-type hnsw
+    python pipelines/build_index.py --out indexes/with_distractors --add data/more
 
-Run the same command again after an interruption: parts that are finished are kept.
+Run the same command again after an interruption: finished parts are kept. Parts that another index
+in the same folder has of the same model and images are taken over from it.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
-
-import numpy as np
-import pyarrow as pa
-import ray.data
 
 import bridge
 from bridge import cli, storage
 from bridge.checkpoint import model_sha256
-from bridge.dataset.labels import Labels, read_labels
 from bridge.dataset.manifest import Manifest, open_manifest, refuse_difference
-from bridge.dataset.splits import distractor_rows, queries_and_database
-from bridge.embedding import embed_encoded
+from bridge.dataset.manifest_writer import ManifestWriter
+from bridge.embedding import Precision
 from bridge.errors import InputError
-from bridge.index import build_index, save_index
 from bridge.index_folder import (
     DATABASE,
-    DISTRACTOR,
-    FAISS_FILE,
     MANIFEST,
     QUERY,
     IndexManifest,
     PartRecord,
-    descriptor_schema,
+    copy_part,
+    finished_parts,
     load_index_manifest,
-    read_descriptors,
-    write_part,
 )
 from bridge.progress import progress
 from pipelines import cluster
-
-ROWS_PER_PART = 1024
-"""Images per unit of work: what an interruption can cost."""
+from pipelines.embedding import EmbedOptions, Part, embed_parts, plan_parts
+from pipelines.indexing import IndexOptions, build_search_index, is_current
 
 
 @dataclass(frozen=True)
@@ -53,17 +47,24 @@ class BuildIndexConfig:
     model: str = "runs/bridge/model"
     """A MODEL folder, or a published checkpoint file."""
     data: str = "data/synthetic"
-    """The dataset; its test objects give queries and database."""
+    """The dataset; its test, real and distractor images become queries and database."""
     distractors: str | None = None
     """A dataset of distractors to add to the database."""
+    real: str | None = None
+    """A dataset of real images, for the protocol `real`."""
     out: str = "indexes/bridge"
     """Folder of the index."""
+    add: tuple[str, ...] = ()
+    """Datasets to add to the index that is in --out; --model, --data and so on are its own then."""
     seed: int = 0
     """Of the selection of queries and database."""
+    index: IndexOptions = field(default_factory=IndexOptions)
     num_workers: int | None = None
     """Processes that embed; default: one per GPU, or per CPU."""
     use_gpu: bool | None = None
     """Whether each of them has a GPU; default: where the cluster has any."""
+    precision: Precision | None = None
+    """In which the network computes; default: bfloat16 on GPUs, float32 on CPUs."""
     batch_size: int = 64
     """Images per forward pass."""
     max_rejected: float = 0.01
@@ -72,179 +73,131 @@ class BuildIndexConfig:
     """CPUs of the local cluster that is started where none is running; default: all."""
 
 
-@dataclass(frozen=True)
-class Part:
-    """One unit of work: rows of one dataset that have one role."""
-
-    path: str
-    labels: Labels
-    role: str
-
-
 def run(config: BuildIndexConfig) -> IndexManifest:
     """Build the index, or what is missing of it."""
     out = storage.absolute(config.out)
-    model = storage.absolute(config.model)
-    dimension = bridge.load(model).config.descriptor_dim
-    datasets = [storage.absolute(p) for p in (config.data, config.distractors) if p is not None]
-    manifests = {path: open_manifest(path) for path in datasets}
-    wanted = IndexManifest(
-        model=model,
-        model_hash=model_sha256(model),
-        dimension=dimension,
-        datasets={path: manifest.content_hash for path, manifest in manifests.items()},
-        seed=config.seed,
-    )
-    manifest = _existing(out, wanted)
-    if manifest.complete:
+    found = load_index_manifest(out) if storage.exists(storage.join(out, MANIFEST)) else None
+    manifest = _asked_for(config, out, found)
+    options = config.index.or_those_of(manifest.search)
+    if manifest.complete and is_current(out, manifest, options):
         print(f"{out} is complete: {_summary(manifest)}.")
         return manifest
-    _refuse_overlap(manifests)
-    parts = list(_parts(manifests, config.seed))
-    if not {QUERY, DATABASE} <= {part.role for part in parts}:
-        raise InputError(
-            f"{config.data} has too few test objects or trajectories for queries and a database."
-        )
-    storage.prepare_output(out)
+    if not manifest.complete:
+        manifest = _embed(manifest, config, out)
     cluster.connect(config.num_cpus)
-    manifest = _embed_missing(manifest, parts, config, out)
-    _check_counts(manifest, parts, config.max_rejected)
-    rows = read_descriptors(out, manifest)
-    save_index(
-        build_index(rows.only(DATABASE, DISTRACTOR).descriptors), storage.join(out, FAISS_FILE)
-    )
-    counts = Counter(rows.roles.tolist())
-    manifest = replace(manifest, counts=dict(sorted(counts.items())), complete=True)
+    search = build_search_index(out, manifest, options)
+    manifest = replace(manifest, search=search, complete=True)
     manifest.save(out)
     print(f"{out}: {_summary(manifest)}.")
     return manifest
 
 
-def _existing(out: str, wanted: IndexManifest) -> IndexManifest:
-    """What an earlier run left, or `wanted`; InputError where another index is there."""
-    if not storage.exists(storage.join(out, MANIFEST)):
+def _asked_for(config: BuildIndexConfig, out: str, found: IndexManifest | None) -> IndexManifest:
+    """The index to make with what there is of it; InputError where another index is there.
+
+    What was added to an index stays in it, and is not asked for again.
+    """
+    if config.add:
+        if found is None:
+            raise InputError(f"There is no index at {config.out} to add to.")
+        return _with_datasets(found, _hashes(config.add))
+    model = storage.absolute(config.model)
+    paths = [path for path in (config.data, config.distractors, config.real) if path is not None]
+    wanted = IndexManifest(
+        model=model,
+        model_hash=model_sha256(model),
+        dimension=bridge.load(model).config.descriptor_dim,
+        datasets=_hashes(paths),
+        seed=config.seed,
+        precision=config.precision or (found.precision if found else ""),
+    )
+    if found is None:
         return wanted
-    found = load_index_manifest(out)
+    if set(wanted.datasets.values()) <= set(found.datasets.values()):
+        wanted = replace(wanted, datasets=found.datasets)
     content = "an index of another model or dataset"
     refuse_difference(out, content, found.identity(), wanted.identity())
     return found
 
 
-def _refuse_overlap(manifests: dict[str, Manifest]) -> None:
-    """Distractors are negatives of every query, so none may show an object of the dataset."""
-    (data, manifest), *others = manifests.items()
-    for path, other in others:
+def _hashes(paths: Sequence[str]) -> dict[str, str]:
+    return {storage.absolute(path): open_manifest(path).content_hash for path in paths}
+
+
+def _with_datasets(found: IndexManifest, added: Mapping[str, str]) -> IndexManifest:
+    known = set(found.datasets.values())
+    new = {path: content for path, content in added.items() if content not in known}
+    complete = found.complete and not new
+    return replace(found, datasets={**found.datasets, **new}, complete=complete)
+
+
+def _embed(manifest: IndexManifest, config: BuildIndexConfig, out: str) -> IndexManifest:
+    """Embed what the manifest lacks; every row that goes in is counted again at the end."""
+    manifests = {path: open_manifest(path) for path in manifest.datasets}
+    _refuse_overlap(manifests)
+    cluster.connect(config.num_cpus)
+    use_gpu = cluster.num_gpus() > 0 if config.use_gpu is None else config.use_gpu
+    precision: Any = manifest.precision or ("bfloat16" if use_gpu else "float32")
+    manifest = replace(manifest, precision=precision)
+    parts = list(plan_parts(manifests, manifest.seed, manifest.model_hash, precision))
+    if not {QUERY, DATABASE} <= {part.record.role for part in parts}:
+        raise InputError(
+            f"{config.data} has too few test objects or trajectories for queries and a database."
+        )
+    storage.prepare_output(out)
+    options = EmbedOptions(
+        manifest.model, precision, config.batch_size, config.num_workers, use_gpu
+    )
+    records = _finish_parts(manifest, parts, options, out)
+    manifest = replace(manifest, parts=[records[part.record.key] for part in parts])
+    _check_counts(manifest, parts, config.max_rejected)
+    counts: Counter[str] = Counter()
+    for record in manifest.parts:
+        counts[record.role] += record.rows
+    manifest = replace(manifest, counts=dict(sorted(counts.items())))
+    manifest.save(out)
+    return manifest
+
+
+def _refuse_overlap(manifests: Mapping[str, Manifest]) -> None:
+    """Objects of one dataset are negatives of another's queries, so none may be in both."""
+    for (path, manifest), (other_path, other) in itertools.combinations(manifests.items(), 2):
         shared = manifest.objects & other.objects
         if shared:
             raise InputError(
-                f"{path} shares {len(shared)} objects with {data}, e.g. {min(shared)}: make the "
+                f"{other_path} shares {len(shared)} objects with {path}, e.g. {min(shared)}: make "
                 "distractors with --exclude."
             )
 
 
-def _parts(manifests: dict[str, Manifest], seed: int) -> Iterator[Part]:
-    """The images to embed, in units of work that depend on the datasets and the seed alone."""
-    (data, manifest), *others = manifests.items()
-    labels = read_labels(data, manifest, "test")
-    sides = queries_and_database(labels, seed)
-    yield from _cut(labels, sides.queries, QUERY)
-    yield from _cut(labels, sides.database, DATABASE)
-    for path, other in others:
-        labels = read_labels(path, other, "distractor")
-        yield from _cut(labels, distractor_rows(labels), DISTRACTOR)
-
-
-def _cut(labels: Labels, rows: np.ndarray, role: str) -> Iterator[Part]:
-    for number, start in enumerate(range(0, len(rows), ROWS_PER_PART)):
-        chosen = labels.take(rows[start : start + ROWS_PER_PART])
-        yield Part(f"descriptors/{role}-{number:05d}.parquet", chosen, role)
-
-
-class Embedder:
-    """A Ray Data actor: loads the model once, then turns parts into descriptor shards."""
-
-    def __init__(self, model: str, out: str, batch_size: int, device: str, threads: int) -> None:
-        import torch
-
-        torch.set_num_threads(threads)
-        self._model = bridge.load(model, device)
-        self._out, self._batch_size, self._threads = out, batch_size, threads
-
-    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        """Embed one part, write it, and return its record."""
-        part: Part = row["item"]
-        embedded = embed_encoded(
-            self._model,
-            part.labels.read_images(),
-            batch_size=self._batch_size,
-            threads=self._threads,
-        )
-        kept = part.labels.take(embedded.rows)
-        dimension = embedded.descriptors.shape[1]
-        table = pa.table(
-            {
-                "image_id": kept.image_id,
-                "object_id": kept.object_ids(),
-                "blur_level": kept.blur_level,
-                "role": [part.role] * len(kept),
-                "descriptor": pa.FixedSizeListArray.from_arrays(
-                    pa.array(embedded.descriptors.reshape(-1)), dimension
-                ),
-                "shard": [storage.join(kept.dataset, kept.shards[i]) for i in kept.shard],
-                "row": kept.row,
-            },
-            schema=descriptor_schema(dimension),
-        )
-        names = part.labels.image_id
-        unreadable = {names[row].as_py(): why for row, why in embedded.unreadable.items()}
-        return {"item": write_part(self._out, part.path, table, unreadable)}
-
-
-def _embed_missing(
-    manifest: IndexManifest, parts: list[Part], config: BuildIndexConfig, out: str
-) -> IndexManifest:
-    """Embed the parts that the manifest does not name, recording each as it is finished."""
-    records = {record.path: record for record in manifest.parts}
-    missing = [part for part in parts if part.path not in records]
+def _finish_parts(
+    manifest: IndexManifest, parts: Sequence[Part], options: EmbedOptions, out: str
+) -> dict[str, PartRecord]:
+    """Records of all parts by key: those there are, those of other indexes, those made now."""
+    records = {record.key: record for record in manifest.parts}
+    missing = [part for part in parts if part.record.key not in records]
     total = sum(len(part.labels) for part in parts)
-    with progress("embed", total, "images") as counter:
-        counter.advance(total - sum(len(part.labels) for part in missing))
-        for record in _embed(missing, config, out):
-            records[record.path] = record
-            ordered = [records[part.path] for part in parts if part.path in records]
-            manifest = replace(manifest, parts=ordered)
-            manifest.save(out)
-            counter.advance(record.rows + len(record.unreadable))
-    return manifest
+    before = total - sum(len(part.labels) for part in missing)
+    with ManifestWriter(out, manifest) as writer, progress("embed", total, "images", before) as bar:
+
+        def finished(record: PartRecord) -> None:
+            writer.add(record)
+            records[record.key] = record
+            bar.advance(record.rows + len(record.unreadable))
+
+        others = finished_parts(out.rpartition("/")[0])
+        for part in missing:
+            other = others.get(part.record.key)
+            copied = copy_part(other, out, part.record.path) if other else None
+            if copied:
+                finished(copied)
+        left = [part for part in missing if part.record.key not in records]
+        for record in embed_parts(left, out, options):
+            finished(record)
+    return records
 
 
-def _embed(parts: list[Part], config: BuildIndexConfig, out: str) -> Iterator[PartRecord]:
-    if not parts:
-        return
-    gpus, cpus = int(cluster.num_gpus()), max(1, int(cluster.num_cpus()))
-    use_gpu = gpus > 0 if config.use_gpu is None else config.use_gpu
-    # On CPUs one actor per core scales better than the threads of one forward pass.
-    actors = config.num_workers or (gpus if use_gpu else cpus) or 1
-    actors = min(len(parts), actors if use_gpu else min(actors, cpus))
-    threads = max(1, cpus // actors)
-    dataset = ray.data.from_items(parts, override_num_blocks=len(parts)).map(
-        Embedder,
-        fn_constructor_args=(
-            storage.absolute(config.model),
-            out,
-            config.batch_size,
-            "cuda" if use_gpu else "cpu",
-            min(threads, 8),
-        ),
-        compute=ray.data.ActorPoolStrategy(size=actors),
-        num_gpus=1 if use_gpu else None,
-        num_cpus=None if use_gpu else 1,
-    )
-    for row in dataset.iter_rows():
-        yield row["item"]
-
-
-def _check_counts(manifest: IndexManifest, parts: list[Part], max_rejected: float) -> None:
+def _check_counts(manifest: IndexManifest, parts: Sequence[Part], max_rejected: float) -> None:
     """Every row that went in came out, or is named as unreadable; few enough are."""
     rows_in = sum(len(part.labels) for part in parts)
     rows_out = sum(part.rows for part in manifest.parts)

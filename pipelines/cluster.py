@@ -36,6 +36,17 @@ def connect(num_cpus: int | None = None, *, dashboard: bool = False) -> None:
         _init()
 
 
+def join() -> bool:
+    """Join the cluster this runs on; False where there is none."""
+    _quieten()
+    if not ray.is_initialized():
+        try:
+            _init(address="auto")
+        except ConnectionError:
+            return False
+    return True
+
+
 def _init(**local: Any) -> None:
     ray.init(
         **local,
@@ -97,11 +108,12 @@ def run_tasks(
     *shared: Any,
     look_ahead: int = 4,
     on_gpu: bool = False,
+    cpus: float = 1,
 ) -> Iterator[Any]:
     """Results of `function(item, *shared)` for every item, as they finish, in any order.
 
-    With `on_gpu`, each task sees one GPU, which the CPUs of the cluster share out evenly; on a
-    cluster without GPUs it changes nothing.
+    Each task has `cpus` CPUs. With `on_gpu`, each task sees one GPU, which the CPUs of the cluster
+    share out evenly; on a cluster without GPUs it changes nothing.
 
     At most `look_ahead` tasks per CPU wait in the cluster, which keeps the driver's memory flat
     for any number of items. Ray repeats a task whose process or node died.
@@ -110,8 +122,8 @@ def run_tasks(
         the exception of the first task that fails; a task must be a pure function of its
         arguments, so repeating it would fail again.
     """
-    share = min(1.0, math.floor(1e4 * num_gpus() / num_cpus()) / 1e4) if on_gpu else 0.0
-    task = ray.remote(max_retries=5, num_gpus=share)(function)
+    share = min(1.0, math.floor(1e4 * cpus * num_gpus() / num_cpus()) / 1e4) if on_gpu else 0.0
+    task = ray.remote(max_retries=5, num_cpus=cpus, num_gpus=share)(function)
     arguments = [ray.put(value) for value in shared]
     waiting: list[ray.ObjectRef] = []
     for item in items:

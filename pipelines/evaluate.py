@@ -3,36 +3,42 @@
     python pipelines/evaluate.py --index indexes/bridge --out reports/bridge
     python pipelines/evaluate.py --index indexes/bridge --compare indexes/untrained
 
-Writes metrics.json and one self-contained report.html. Protocols: `mixed` (mAP over the whole
-ranking) and, where the index has distractors, `mixed_with_distractors` (mAP@100).
+Writes metrics.json, one self-contained report.html, and all figures and tables as SVG, PNG and CSV.
+Every protocol that the index has the images for is evaluated: `mixed`, `mixed_with_distractors`,
+`per_level`, `per_level_with_distractors`, `real`. On a cluster all nodes share the queries.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
+import torch
 
 from bridge import cli, storage
-from bridge.dataset.shards import read_images
-from bridge.dataset.splits import rng_for
+from bridge.dataset.manifest import open_manifest
 from bridge.errors import InputError
-from bridge.index import load_index, search
 from bridge.index_folder import (
     DATABASE,
+    DATABASE_PER_LEVEL,
     DISTRACTOR,
-    FAISS_FILE,
     QUERY,
     Descriptors,
     IndexManifest,
     open_index_manifest,
     read_descriptors,
 )
-from bridge.metrics import K_BY_PROTOCOL, RetrievalResult, evaluate_retrieval
-from bridge.report import Gallery, MethodResult, ReportData, Tile, write_report
+from bridge.metrics import RetrievalResult, merge_results
+from bridge.progress import progress
+from bridge.protocols import Result, Task, tasks
+from bridge.report import Estimates, Gallery, MethodResult, ReportData, write_report
+from bridge.report.gallery import HARDEST_DISTRACTORS
 from bridge.report.tables import map_table, text_table
+from bridge.showcase import choose_queries, galleries, hardest_distractors
+from pipelines import cluster
 
 
 @dataclass(frozen=True)
@@ -49,8 +55,10 @@ class EvaluateConfig:
     """Heading of the report."""
     galleries_per_level: int = 2
     """Random queries of each blur level whose results are shown."""
+    extreme_galleries: int = 3
+    """Best queries, worst queries and hardest distractors that are shown, of each so many."""
     seed: int = 0
-    """Of the choice of those queries."""
+    """Of the random choices among queries."""
 
 
 @dataclass(frozen=True)
@@ -62,20 +70,28 @@ class OpenIndex:
     rows: Descriptors
 
 
-def run(config: EvaluateConfig) -> dict[str, dict[str, RetrievalResult]]:
+def run(config: EvaluateConfig) -> dict[str, dict[str, Result]]:
     """Evaluate and report; returns the results by method and protocol."""
-    indexes = [_open(path) for path in (config.index, *config.compare)]
-    _refuse_mixture(indexes)
+    manifests = {path: open_index_manifest(path) for path in _paths(config)}
+    _refuse_mixture(manifests)
     out = storage.prepare_output(config.out)
-    names = _names(indexes)
-    methods = tuple(
-        MethodResult(name, evaluate(index.rows)) for name, index in zip(names, indexes, strict=True)
-    )
+    on_cluster = cluster.join()
+    methods: list[MethodResult] = []
+    shown: list[Gallery] = []
+    severities: dict[str, np.ndarray] = {}
+    for name, (path, manifest) in zip(_names([*manifests]), manifests.items(), strict=True):
+        index = OpenIndex(path, manifest, read_descriptors(path, manifest))
+        results = evaluate(index.rows, name, on_cluster=on_cluster)
+        methods.append(MethodResult(name, results, estimates(index.rows)))
+        if len(methods) == 1:
+            shown = show(index, results, config)
+            severities = blur_severities(index.rows)
     data = ReportData(
         title=config.title,
-        methods=methods,
-        galleries=tuple(galleries(indexes[0], config.galleries_per_level, config.seed)),
-        provenance=provenance(config, indexes),
+        methods=tuple(methods),
+        galleries=tuple(shown),
+        provenance=provenance(config, manifests),
+        blur_severities=severities,
     )
     write_report(out, data)
     for protocol in data.protocol_names():
@@ -85,127 +101,146 @@ def run(config: EvaluateConfig) -> dict[str, dict[str, RetrievalResult]]:
     return {method.name: dict(method.protocols) for method in methods}
 
 
-def _open(path: str) -> OpenIndex:
-    index = storage.absolute(path)
-    manifest = open_index_manifest(index)
-    return OpenIndex(index, manifest, read_descriptors(index, manifest))
-
-
-def _names(indexes: list[OpenIndex]) -> list[str]:
-    """What tables call the indexes: the names of their folders, or their paths if those are equal.
-
-    Raises InputError for an index that is named twice.
-    """
-    paths = [index.path for index in indexes]
+def _paths(config: EvaluateConfig) -> list[str]:
+    """Where the indexes are; InputError for one that is named twice."""
+    paths = [storage.absolute(path) for path in (config.index, *config.compare)]
     if len(set(paths)) < len(paths):
         raise InputError("An index can only be compared with other ones.")
+    return paths
+
+
+def _names(paths: list[str]) -> list[str]:
+    """What tables call the indexes: their folders' names, or their paths if names are equal."""
     names = [PurePosixPath(path).name for path in paths]
     return names if len(set(names)) == len(names) else paths
 
 
-def _refuse_mixture(indexes: list[OpenIndex]) -> None:
+def _refuse_mixture(manifests: Mapping[str, IndexManifest]) -> None:
     """Methods can only be compared on the same images."""
-    first = indexes[0].manifest.identity()
-    for other in indexes[1:]:
-        identity = other.manifest.identity()
-        if identity["datasets"] != first["datasets"] or identity["seed"] != first["seed"]:
+    (path, first), *others = manifests.items()
+    for other_path, other in others:
+        if any(first.identity()[key] != other.identity()[key] for key in ("datasets", "seed")):
             raise InputError(
-                f"{other.path} holds other images than {indexes[0].path}: build both from the same "
-                "datasets with the same seed."
+                f"{other_path} holds other images than {path}: build both from the same datasets "
+                "with the same seed."
             )
 
 
-def evaluate(rows: Descriptors) -> dict[str, RetrievalResult]:
+def evaluate(
+    rows: Descriptors, name: str = "index", *, on_cluster: bool = False
+) -> dict[str, Result]:
     """Every protocol that an index has the rows for (Sec. 5)."""
-    protocols = {"mixed": (DATABASE,), "mixed_with_distractors": (DATABASE, DISTRACTOR)}
-    if not (rows.roles == DISTRACTOR).any():
-        del protocols["mixed_with_distractors"]
-    queries = rows.only(QUERY)
     results = {}
-    for name, roles in protocols.items():
-        database = rows.only(*roles)
-        query_labels, database_labels = _labels(queries, database)
-        results[name] = evaluate_retrieval(
-            queries.descriptors,
-            database.descriptors,
-            query_labels,
-            database_labels,
-            k=K_BY_PROTOCOL[name],
-            query_blur_levels=queries.blur_levels,
-        )
+    for task in tasks(rows):
+        with progress(f"{name}: {task.protocol.name}", len(task), "queries") as counter:
+            if on_cluster:
+                results[task.protocol.name] = _on_cluster(task)
+            else:
+                results[task.protocol.name] = task.evaluate(device=_device())
+            counter.advance(len(task))
     return results
 
 
-def _labels(queries: Descriptors, database: Descriptors) -> tuple[np.ndarray, np.ndarray]:
-    """Object numbers of both sides; -1 for a distractor."""
-    names = np.unique(queries.object_ids)
-    numbers = {name: number for number, name in enumerate(names)}
-    database_labels = np.array(
-        [
-            -1 if role == DISTRACTOR else numbers.get(name, len(names))
-            for name, role in zip(database.object_ids, database.roles, strict=True)
-        ]
+def _on_cluster(task: Task) -> Result:
+    """The same result, with a block of queries for each node."""
+    sizes = [node["CPU"] for node in cluster.nodes() if node.get("CPU", 0) >= 1]
+    bounds = np.linspace(0, len(task), len(sizes) + 1).astype(int)
+    blocks = [
+        slice(*pair) for pair in zip(bounds[:-1], bounds[1:], strict=True) if pair[0] < pair[1]
+    ]
+    parts = cluster.run_tasks(_block, list(enumerate(blocks)), task, on_gpu=True, cpus=min(sizes))
+    return merge_results([result for _, result in sorted(parts, key=lambda part: part[0])])
+
+
+def _block(item: tuple[int, slice], task: Task) -> tuple[int, Result]:
+    number, block = item
+    return number, task.evaluate(block, device=_device())
+
+
+def _device() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def estimates(rows: Descriptors) -> Estimates | None:
+    """What the heads say about the images whose blur is known; None without such heads."""
+    # Database images are among those of the per-level database, or are like them.
+    known = np.isin(rows.roles, (QUERY, DATABASE_PER_LEVEL)) & np.isfinite(rows.blur_severities)
+    chosen = rows.take(known)
+    heads = (chosen.predicted_blur_severities, chosen.predicted_boxes)
+    if not any(np.isfinite(values).any() for values in heads):
+        return None
+    return Estimates(
+        blur_levels=chosen.blur_levels,
+        blur_severity=chosen.blur_severities,
+        predicted_blur_severity=chosen.predicted_blur_severities,
+        bbox=chosen.boxes,
+        predicted_bbox=chosen.predicted_boxes,
     )
-    return np.searchsorted(names, queries.object_ids), database_labels
 
 
-def galleries(index: OpenIndex, per_level: int, seed: int, top: int = 10) -> list[Gallery]:
-    """Results of random queries of every blur level; none where the images are gone."""
-    queries = index.rows.only(QUERY)
-    database = index.rows.only(DATABASE, DISTRACTOR)
-    rng = rng_for(seed, "galleries")
-    chosen: list[int] = []
-    for level in np.unique(queries.blur_levels):
-        candidates = np.flatnonzero(queries.blur_levels == level)
-        chosen += rng.permutation(candidates)[:per_level].tolist()
-    faiss_index = load_index(storage.join(index.path, FAISS_FILE))
-    similarities, hits = search(faiss_index, queries.descriptors[chosen], top)
+def blur_severities(rows: Descriptors) -> dict[str, np.ndarray]:
+    """Known blur severities by what the images are in the evaluation."""
+    roles = {"queries": QUERY, "database": DATABASE, "distractors": DISTRACTOR}
+    values = {name: rows.blur_severities[rows.roles == role] for name, role in roles.items()}
+    return {name: known for name, known in values.items() if np.isfinite(known).any()}
+
+
+def show(index: OpenIndex, results: Mapping[str, Result], config: EvaluateConfig) -> list[Gallery]:
+    """Galleries of the hardest mixed protocol there is; none where the images are gone."""
+    name = next((n for n in ("mixed_with_distractors", "mixed", "real") if n in results), None)
+    if name is None:
+        return []
+    task = next(task for task in tasks(index.rows) if task.protocol.name == name)
+    split = task.protocol.split
+    queries = index.rows.only(QUERY, split=split)
+    database = index.rows.only(*task.protocol.roles, split=split)
+    result = results[name]
+    assert isinstance(result, RetrievalResult)
+    chosen = choose_queries(
+        result.average_precision["retrieved"],
+        queries.blur_levels,
+        config.galleries_per_level,
+        config.extreme_galleries,
+        config.seed,
+    )
+    chosen[HARDEST_DISTRACTORS] = hardest_distractors(
+        queries, database, config.extreme_galleries, config.seed
+    )
     try:
-        return [
-            Gallery(
-                query=_tile(queries, row),
-                results=tuple(
-                    _tile(database, int(hit), float(similarity), queries.object_ids[row])
-                    for hit, similarity in zip(results, scores, strict=True)
-                ),
-            )
-            for row, results, scores in zip(chosen, hits, similarities, strict=True)
-        ]
+        return list(galleries(queries, database, chosen))
     except InputError as error:
         print(f"warning: no galleries, because the images cannot be read: {error}")
         return []
 
 
-def _tile(
-    rows: Descriptors, row: int, similarity: float | None = None, query_object: str | None = None
-) -> Tile:
-    dataset, _, shard = rows.shards[row].as_py().rpartition("/data/")
-    image = read_images(dataset, f"data/{shard}", rows.rows[row : row + 1])[0]
-    correct = None if query_object is None else bool(rows.object_ids[row] == query_object)
-    return Tile(
-        image_bytes=image,
-        blur_level=int(rows.blur_levels[row]),
-        title=str(rows.object_ids[row]),
-        correct=correct,
-        similarity=similarity,
-    )
-
-
-def provenance(config: EvaluateConfig, indexes: list[OpenIndex]) -> dict[str, Any]:
+def provenance(config: EvaluateConfig, manifests: Mapping[str, IndexManifest]) -> dict[str, Any]:
     """The manifests of everything that went into the report."""
     return {
         "config": asdict(config),
         "indexes": {
-            index.path: {
-                "model": index.manifest.model,
-                "model_hash": index.manifest.model_hash,
-                "datasets": dict(index.manifest.datasets),
-                "counts": dict(index.manifest.counts),
-                "unreadable": len(index.manifest.unreadable),
+            path: {
+                "model": manifest.model,
+                **manifest.identity(),
+                "datasets": dict(manifest.datasets),
+                "counts": dict(manifest.counts),
+                "search": dict(manifest.search),
+                "unreadable": len(manifest.unreadable),
             }
-            for index in indexes
+            for path, manifest in manifests.items()
+        },
+        "datasets": {
+            path: _dataset(path) for manifest in manifests.values() for path in manifest.datasets
         },
     }
+
+
+def _dataset(path: str) -> dict[str, Any] | str:
+    """How a dataset was made, where it still is where it was."""
+    try:
+        manifest = open_manifest(path)
+    except InputError as error:
+        return str(error)
+    return {"config": dict(manifest.config), "counts": manifest.counts()}
 
 
 if __name__ == "__main__":

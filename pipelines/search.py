@@ -1,32 +1,33 @@
 """Find the database images most like some pictures.
 
-python pipelines/search.py --images a.jpg b.jpg --top 20
+python pipelines/search.py --images a.jpg photos/ --top 20
+python pipelines/search.py --images photos/ --blur-levels 1 2 --html found.html
 python pipelines/search.py --index indexes/mine --images a.jpg --json
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
-from dataclasses import dataclass
+import os
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-import bridge
 from bridge import cli, storage
-from bridge.checkpoint import model_sha256
-from bridge.embedding import embed_encoded
+from bridge.catalogue import Box
 from bridge.errors import InputError
-from bridge.index import load_index, search
-from bridge.index_folder import (
-    DATABASE,
-    DISTRACTOR,
-    FAISS_FILE,
-    IndexManifest,
-    open_index_manifest,
-    read_descriptors,
-)
+from bridge.progress import progress
+from bridge.searcher import TOP, Found, Searcher
+from bridge.web.gallery import Row, gallery_page, gallery_row
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
+"""Of the files in a folder that are taken for pictures."""
+BATCH = 64
+"""Pictures that are read and embedded together."""
 
 
 @dataclass(frozen=True)
@@ -34,78 +35,140 @@ class SearchConfig:
     """What to look for, and where."""
 
     images: tuple[Path, ...]
-    """Pictures to search with."""
+    """Pictures to search with, and folders with such."""
     index: str = "indexes/bridge"
     """The index to search."""
-    top: int = 20
+    top: int = TOP
     """Results per picture."""
+    blur_levels: tuple[int, ...] = ()
+    """Only results of these blur levels."""
+    objects: tuple[str, ...] = ()
+    """Only results that show these objects."""
     model: str | None = None
     """The model that built the index, where it is no longer where it was then."""
+    device: str = "cpu"
+    """Where to embed, e.g. cuda."""
     json: bool = False
     """Print JSON instead of tables."""
+    html: str | None = None
+    """Write the results with their pictures to this page too."""
 
 
 def run(config: SearchConfig) -> list[dict[str, Any]]:
-    """Search and print; returns one entry per picture, in their order."""
-    if config.top < 1:
-        raise InputError(f"--top must be at least 1, not {config.top}.")
-    encoded = [_read(path) for path in config.images]
-    index = storage.absolute(config.index)
-    manifest = open_index_manifest(index)
-    model = bridge.load(_model_of(manifest, config.model))
-    embedded = embed_encoded(model, encoded)
-    if embedded.unreadable:
-        place, why = next(iter(embedded.unreadable.items()))
-        raise InputError(f"{config.images[place]} is not a readable picture: {why}.")
-    rows = read_descriptors(index, manifest).only(DATABASE, DISTRACTOR)
-    faiss_index = load_index(storage.join(index, FAISS_FILE))
-    similarities, places = search(faiss_index, embedded.descriptors, config.top)
-    found = []
-    for path, scores, hits in zip(config.images, similarities, places, strict=True):
-        results = [
-            _result(rank, rows, hit, score)
-            for rank, (hit, score) in enumerate(zip(hits, scores, strict=True), start=1)
-        ]
-        found.append({"image": str(path), "results": results})
-    print(json.dumps(found, indent=1) if config.json else "\n\n".join(map(_table, found)))
-    return found
+    """Search and print; returns one entry per picture, in their order.
+
+    Raises:
+        InputError: a path is not there, no picture can be read, or as `Searcher` does.
+    """
+    paths = list(picture_paths(config.images))
+    if not paths:
+        raise InputError("The folders named with --images hold no pictures.")
+    threads = os.cpu_count() or 1
+    searcher = Searcher(config.index, model=config.model, device=config.device, threads=threads)
+    found: list[tuple[Path, Found]] = []
+    rows: list[Row] = []
+    # The results own the output; what is told of the progress goes beside it.
+    with contextlib.redirect_stdout(sys.stderr):
+        for path, image, one in _search(searcher, paths, config):
+            found.append((path, one))
+            if config.html is not None:
+                rows.append(gallery_row(str(path), image, one))
+    entries = [{"image": str(path)} | _flat(one) for path, one in found]
+    print(json.dumps(entries, indent=1) if config.json else "\n\n".join(map(_table, entries)))
+    if config.html is not None:
+        storage.write_bytes(config.html, gallery_page(rows, config.index).encode())
+        print(f"written: {config.html}", file=sys.stderr)
+    _report_unreadable(found)
+    return entries
 
 
-def _read(path: Path) -> bytes:
+def picture_paths(named: Sequence[Path]) -> Iterator[Path]:
+    """The files among some paths, and the pictures in the folders among them at any depth.
+
+    Files of a folder come in natural order, a2 before a10. InputError where a path is not there.
+    """
+    for path in named:
+        if not path.exists():
+            raise InputError(f"{path} does not exist.")
+    for path in named:
+        if path.is_dir():
+            inside = (file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES)
+            yield from sorted((file for file in inside if file.is_file()), key=_natural)
+        else:
+            yield path
+
+
+def _natural(path: Path) -> list[tuple[int, int, str]]:
+    """A sorting key in which runs of digits count as numbers."""
+    parts = re.split(r"(\d+)", str(path))
+    return [(1, int(part), "") if part.isdecimal() else (0, 0, part.casefold()) for part in parts]
+
+
+def _search(
+    searcher: Searcher, paths: Sequence[Path], config: SearchConfig
+) -> Iterator[tuple[Path, bytes, Found]]:
+    """Every picture with what was found for it; empty where its file cannot be read."""
+    starts = range(0, len(paths), BATCH)
+    with progress("search", len(paths), "pictures") as counter:
+        for some in (paths[start : start + BATCH] for start in starts):
+            images, errors = zip(*map(_read, some), strict=True)
+            found = searcher.search(images, config.top, config.blur_levels, config.objects)
+            for path, image, one, error in zip(some, images, found, errors, strict=True):
+                yield path, image, Found(error=error) if error else one
+            counter.advance(len(some))
+
+
+def _read(path: Path) -> tuple[bytes, str | None]:
     try:
-        return path.read_bytes()
+        return path.read_bytes(), None
     except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}.") from error
+        return b"", error.strerror or str(error)
 
 
-def _model_of(manifest: IndexManifest, override: str | None) -> str:
-    """The model that the index was built with; InputError where it is not that one any more."""
-    model = storage.absolute(override or manifest.model)
-    if not storage.exists(model):
-        raise InputError(f"{model}, which built the index, is gone: name it with --model.")
-    if model_sha256(model) != manifest.model_hash:
-        raise InputError(f"{model} is not the model that built the index: build the index again.")
-    return model
+def _report_unreadable(found: Sequence[tuple[Path, Found]]) -> None:
+    """Name what could not be read; InputError where that was everything."""
+    bad = [(path, one.error) for path, one in found if one.error]
+    if not bad:
+        return
+    path, why = bad[0]
+    if len(bad) == len(found):
+        several = f", nor are the other {len(bad) - 1}" if len(bad) > 1 else ""
+        raise InputError(f"{path} is not a readable picture ({why}){several}.")
+    for path, why in bad:
+        print(f"not readable: {path}: {why}", file=sys.stderr)
+    print(f"{len(bad)} of {len(found)} pictures could not be read.", file=sys.stderr)
 
 
-def _result(rank: int, rows: Any, row: int, similarity: np.floating) -> dict[str, Any]:
-    return {
-        "rank": rank,
-        "similarity": round(float(similarity), 4),
-        "object_id": str(rows.object_ids[row]),
-        "blur_level": int(rows.blur_levels[row]),
-        "image_id": rows.image_ids[int(row)].as_py(),
-    }
+def _flat(found: Found) -> dict[str, Any]:
+    """As JSON, each result in one object."""
+    value = asdict(found)
+    value["results"] = [hit | hit.pop("entry") for hit in value["results"]]
+    return value
 
 
 def _table(entry: dict[str, Any]) -> str:
-    lines = [entry["image"], f"{'rank':>4} {'similarity':>10} {'BL':>3}  image"]
-    for result in entry["results"]:
+    if entry["error"]:
+        return f"{entry['image']}\nnot readable: {entry['error']}"
+    lines = [entry["image"]]
+    if entry["blur_severity"] is not None:
         lines.append(
-            f"{result['rank']:>4} {result['similarity']:>10.4f} {result['blur_level']:>3}  "
-            f"{result['image_id']}"
+            f"predicted blur level {entry['blur_level']}, severity {entry['blur_severity']:.2f}"
+        )
+    if entry["bbox"] is not None:
+        lines.append(f"predicted box {_sides(entry['bbox'])} (cx cy w h)")
+    if not entry["results"]:
+        return "\n".join([*lines, "No image of the index fits the filters."])
+    lines.append(f"{'rank':>4} {'similarity':>10} {'BL':>3}  {'box':<23}  image")
+    for hit in entry["results"]:
+        lines.append(
+            f"{hit['rank']:>4} {hit['similarity']:>10.4f} {hit['blur_level']:>3}  "
+            f"{_sides(hit['bbox']):<23}  {hit['image_id']}"
         )
     return "\n".join(lines)
+
+
+def _sides(box: Box | None) -> str:
+    return "-" if box is None else " ".join(f"{side:.3f}" for side in box)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
-"""Kill a simulation or a training at random points, again and again: nothing may change.
+"""Kill a simulation, a training or an index at random points: nothing may change.
 
     make chaos
     .venv/bin/python -m tests.chaos synthesis --kills 20 -- --meshes MESHES --trajectories 6
     .venv/bin/python -m tests.chaos training --kills 30 -- --preset quick --data DATASET
+    .venv/bin/python -m tests.chaos index -- --model MODEL --data DATASET --distractors DATASET
 
 The command runs once undisturbed (what is there already is kept) and once with drivers, workers
 and whole process trees killed at points that are spread over its whole length. Both must leave the
@@ -42,12 +43,14 @@ class Subject:
         worker: title of the processes that work for it.
         done: how much there is in a folder; grows from 0 to a number that depends on the options.
         content: all that a finished run must leave, by name.
+        inside: where in the folder of a run it is made, out of sight of the other run.
     """
 
     script: str
     worker: str
     done: Callable[[Path], int]
     content: Callable[[Path], dict[str, str]]
+    inside: str = "."
 
 
 def shards(out: Path) -> int:
@@ -87,7 +90,23 @@ def training(out: Path) -> dict[str, str]:
     return files | logged | {"run.json": json.dumps([record["config"], result])}
 
 
+def parts(out: Path) -> int:
+    """Descriptor files that were written so far."""
+    return len(list((out / "descriptors").glob("*.parquet")))
+
+
+def index(out: Path) -> dict[str, str]:
+    """Hash of the search index and of every part, which must be those that the manifest names."""
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert manifest["complete"], f"{out} is not complete"
+    hashes = {p["path"]: sha256((out / p["path"]).read_bytes()) for p in manifest["parts"]}
+    assert hashes == {p["path"]: p["sha256"] for p in manifest["parts"]}, "hashes are wrong"
+    rows = json.dumps([manifest["counts"], [part["path"] for part in manifest["parts"]]])
+    return hashes | {"rows": rows, "faiss": sha256((out / "index.faiss").read_bytes())}
+
+
 SUBJECTS = {
+    "index": Subject("pipelines/build_index.py", "ray::MapWorker", parts, index, inside="index"),
     "synthesis": Subject("pipelines/synthesize.py", "ray::make_shard", shards, dataset),
     "training": Subject("pipelines/train.py", "ray::RayTrainWorker", steps, training),
 }
@@ -145,8 +164,8 @@ def main() -> None:
     args, given = parser.parse_args(words[:divide]), words[divide + 1 : -1]
     subject = SUBJECTS[args.subject]
     folder = args.folder or ROOT / "data/chaos" / args.subject
-    calm, rough = folder / "calm", folder / "rough"
-    shutil.rmtree(rough, ignore_errors=True)
+    calm, rough = (folder / name / subject.inside for name in ("calm", "rough"))
+    shutil.rmtree(folder / "rough", ignore_errors=True)
     assert start(subject.script, [*given, "--out", str(calm)]).wait() == 0
     expected, total = subject.content(calm), subject.done(calm)
     options = [*given, "--out", str(rough)]

@@ -111,7 +111,7 @@ def _labels(dataset: str, paths: tuple[str, ...], tables: Sequence[pa.Table]) ->
         blur_level=_numpy(table["blur_level"], np.int32),
         blur_severity=_numpy(table["blur_severity"], np.float32),
         mean_opacity=_numpy(table["mean_opacity"], np.float32),
-        bbox=_boxes(table["bbox"]),
+        bbox=boxes_of(table["bbox"]),
         image_id=table["image_id"].combine_chunks(),
         shards=paths,
         shard=np.repeat(np.arange(len(paths), dtype=np.int32), lengths),
@@ -123,7 +123,8 @@ def _numpy(column: pa.ChunkedArray, dtype: type) -> np.ndarray:
     return column.to_numpy().astype(dtype)
 
 
-def _boxes(column: pa.ChunkedArray) -> np.ndarray:
+def boxes_of(column: pa.ChunkedArray) -> np.ndarray:
+    """A column of nullable boxes as float32 [N, 4], NaN where null."""
     boxes = np.full((len(column), 4), np.nan, np.float32)
     known = column.is_valid().to_numpy()
     if known.any():

@@ -136,10 +136,15 @@ def training_rows(labels: Labels, seed: int, *, sharp_only: bool = False) -> np.
 
 @dataclass(frozen=True)
 class QueriesAndDatabase:
-    """Rows (int64, sorted) of the two sides of the retrieval benchmark."""
+    """Rows (int64, sorted) of the two sides of the retrieval benchmark.
+
+    `per_level` has an image of every level for each database trajectory (the database of Table 4,
+    of which one level at a time is searched); it is empty for real images.
+    """
 
     queries: np.ndarray
     database: np.ndarray
+    per_level: np.ndarray
 
 
 def queries_and_database(labels: Labels, seed: int) -> QueriesAndDatabase:
@@ -153,8 +158,10 @@ def queries_and_database(labels: Labels, seed: int) -> QueriesAndDatabase:
     """
     queries: list[int] = []
     database: list[int] = []
+    per_level: list[int] = []
     for name, table in _tables(labels):
         rng = rng_for(seed, "queries", name)
+        levels_rng = rng_for(seed, "per level", name)
         assigned = table.assignment(rng)
         groups = [[(t, level) for t in members] for level, members in assigned.items()]
         if sum(map(len, groups)) < 2 * BLUR_LEVELS:
@@ -165,9 +172,29 @@ def queries_and_database(labels: Labels, seed: int) -> QueriesAndDatabase:
             for trajectory, _ in shuffled[:num_queries]:
                 queries += [table.pick(trajectory, lv, rng) for lv in table.levels_of(trajectory)]
             database += [table.pick(t, lv, rng) for t, lv in shuffled[num_queries:]]
-    return QueriesAndDatabase(
-        np.sort(np.array(queries, dtype=np.int64)), np.sort(np.array(database, dtype=np.int64))
-    )
+            for trajectory, _ in shuffled[num_queries:]:
+                levels = table.levels_of(trajectory)
+                per_level += [table.pick(trajectory, level, levels_rng) for level in levels]
+    return QueriesAndDatabase(*map(_sorted_rows, (queries, database, per_level)))
+
+
+def real_queries_and_database(labels: Labels) -> QueriesAndDatabase:
+    """Of each real object, the trajectory with the fewest images is the query (Sec. 5).
+
+    Of several such trajectories it is the first one; all others are the database.
+    """
+    queries: list[int] = []
+    database: list[int] = []
+    for _, table in _tables(labels):
+        names, counts = np.unique(table.trajectory, return_counts=True)
+        is_query = table.trajectory == names[counts.argmin()]
+        queries += table.rows[is_query].tolist()
+        database += table.rows[~is_query].tolist()
+    return QueriesAndDatabase(*map(_sorted_rows, (queries, database, [])))
+
+
+def _sorted_rows(rows: list[int]) -> np.ndarray:
+    return np.sort(np.array(rows, dtype=np.int64))
 
 
 def distractor_rows(labels: Labels) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""From a model and a dataset to an index, a report and search results."""
+"""From a model and a dataset to an index and a report."""
 
 from __future__ import annotations
 
@@ -22,13 +22,12 @@ from bridge.dataset.splits import queries_and_database
 from bridge.errors import InputError
 from bridge.images import decode
 from bridge.index import load_index
-from bridge.index_folder import open_index_manifest, read_descriptors
-from bridge.metrics import evaluate_retrieval
+from bridge.index_folder import RowReader, open_index_manifest, read_descriptors
+from bridge.metrics import K_BY_PROTOCOL, evaluate_retrieval
 from bridge.model import Bridge, ModelConfig
-from pipelines import build_index, evaluate, search
+from pipelines import build_index, embedding, evaluate
 from pipelines.build_index import BuildIndexConfig
 from pipelines.evaluate import EvaluateConfig
-from pipelines.search import SearchConfig
 from tests.factories import make_dataset
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
@@ -59,10 +58,10 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> BuildIndexConfig:
 
 @pytest.fixture(scope="module")
 def index(config: BuildIndexConfig) -> Path:
-    original = build_index.ROWS_PER_PART
-    build_index.ROWS_PER_PART = 64  # several parts, so that both actors work
+    original = embedding.ROWS_PER_PART
+    embedding.ROWS_PER_PART = 64  # several parts, so that both actors work
     build_index.run(config)
-    build_index.ROWS_PER_PART = original
+    embedding.ROWS_PER_PART = original
     return Path(config.out)
 
 
@@ -72,7 +71,11 @@ def test_index_holds_the_selected_rows_with_their_descriptors(
     rows = [row for p in sorted((index / "descriptors").iterdir()) for row in _rows(p)]
     labels = read_labels(config.data, open_manifest(config.data), "test")
     sides = queries_and_database(labels, config.seed)
-    for role, selected in (("query", sides.queries), ("database", sides.database)):
+    for role, selected in (
+        ("query", sides.queries),
+        ("database", sides.database),
+        ("database_per_level", sides.per_level),
+    ):
         names = [labels.image_id[int(i)].as_py() for i in selected]
         assert sorted(names) == sorted(r["image_id"] for r in rows if r["role"] == role)
     assert {r["object_id"] for r in rows if r["role"] == "distractor"} == {
@@ -86,7 +89,13 @@ def test_index_holds_the_selected_rows_with_their_descriptors(
     everything = dict(zip(labels.image_id.to_pylist(), labels.read_images(), strict=True))
     for row in [r for r in rows if r["role"] == "query"][::9]:
         image = torch.from_numpy(decode(everything[row["image_id"]]).copy()).permute(2, 0, 1)
-        np.testing.assert_allclose(row["descriptor"], model.embed(image[None])[0], atol=1e-5)
+        said = model.describe(image[None])
+        np.testing.assert_allclose(row["descriptor"], said.descriptor[0], atol=1e-5)
+        np.testing.assert_allclose(row["predicted_blur_severity"], 1 - said.blur[0], atol=1e-5)
+        np.testing.assert_allclose(row["predicted_bbox"], said.box[0], atol=1e-5)
+        place = labels.image_id.to_pylist().index(row["image_id"])
+        assert row["blur_severity"] == labels.blur_severity[place]
+        np.testing.assert_array_equal(row["bbox"], labels.bbox[place])
 
 
 def _rows(path: Path) -> list[dict]:
@@ -119,7 +128,7 @@ def test_again_does_nothing_and_missing_parts_come_back(
     manifest |= {"parts": manifest["parts"][1::2], "complete": False}
     (copy / "manifest.json").write_text(json.dumps(manifest))
     (copy / "index.faiss").unlink()
-    monkeypatch.setattr(build_index, "ROWS_PER_PART", 64)
+    monkeypatch.setattr(embedding, "ROWS_PER_PART", 64)
     build_index.run(replace(config, out=str(copy)))
     for path in (index / "descriptors").iterdir():
         assert (copy / "descriptors" / path.name).read_bytes() == path.read_bytes()
@@ -137,6 +146,69 @@ def test_other_models_and_overlapping_distractors_are_refused(
         build_index.run(
             replace(config, distractors=str(tmp_path / "same"), out=str(tmp_path / "x"))
         )
+
+
+def test_parts_of_other_indexes_are_taken_over(
+    index: Path, config: BuildIndexConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedding, "ROWS_PER_PART", 64)
+
+    def embed_nothing(parts: list, *_: object) -> list:
+        assert not parts
+        return []
+
+    monkeypatch.setattr(build_index, "embed_parts", embed_nothing)
+    other = index.parent / "without_distractors"
+    manifest = build_index.run(replace(config, distractors=None, out=str(other)))
+    assert "distractor" not in manifest.counts and manifest.complete
+    for path in (other / "descriptors").iterdir():
+        assert path.read_bytes() == (index / "descriptors" / path.name).read_bytes()
+
+
+def test_rows_are_added_to_an_index(index: Path, config: BuildIndexConfig, tmp_path: Path) -> None:
+    """Distractors that come later are as good as those that were there from the start."""
+    make_dataset(tmp_path / "more", {"distractor": 2}, trajectories=3, first=200)
+    out = str(tmp_path / "added" / "index")
+    alone = build_index.run(replace(config, distractors=None, out=out))
+    added = BuildIndexConfig(out=out, add=(str(config.distractors), str(tmp_path / "more")))
+    manifest = build_index.run(added)
+    assert manifest.counts["distractor"] > 0
+    assert manifest.counts["database"] == alone.counts["database"]
+    rows = read_descriptors(out, manifest)
+    faiss_index = load_index(Path(out) / "index.faiss")
+    expected = rows.only("database", "distractor").descriptors
+    np.testing.assert_array_equal(faiss_index.reconstruct_n(0, faiss_index.ntotal), expected)
+    reader = RowReader(out, manifest)
+    assert len(reader) == len(expected)
+    last = reader.rows([len(expected) - 1])[0]
+    assert last["object_id"] == "shape0/201" and last["role"] == "distractor"
+    # The same command, and the first one, find everything done.
+    assert build_index.run(added) == manifest
+    assert build_index.run(replace(config, distractors=None, out=out)) == manifest
+    with pytest.raises(InputError, match="no index at .* to add to"):
+        build_index.run(replace(added, out=str(tmp_path / "none")))
+
+
+def test_real_images_make_the_protocol_real(config: BuildIndexConfig, tmp_path: Path) -> None:
+    make_dataset(tmp_path / "real", {"real": 3}, trajectories=3, first=300)
+    built = build_index.run(
+        replace(
+            config, distractors=None, real=str(tmp_path / "real"), out=str(tmp_path / "i" / "real")
+        )
+    )
+    results = evaluate.evaluate(read_descriptors(str(tmp_path / "i" / "real"), built))
+    assert set(results) == {"mixed", "per_level", "real"}
+    # One trajectory of eleven images is each object's query, the other two its database.
+    assert results["real"].num_queries == 3 * 11 and results["real"].num_database == 3 * 22
+
+
+def test_nodes_of_a_cluster_share_the_queries(index: Path) -> None:
+    rows = read_descriptors(str(index), open_index_manifest(str(index)))
+    alone, shared = evaluate.evaluate(rows), evaluate.evaluate(rows, on_cluster=True)
+    assert list(alone) == list(shared) == list(K_BY_PROTOCOL)[:4]
+    for name, result in alone.items():
+        assert result.map == pytest.approx(shared[name].map, abs=1e-9)
+        assert result.map_by_query_blur_level == shared[name].map_by_query_blur_level
 
 
 def test_too_few_trajectories_for_a_database_are_refused(
@@ -193,12 +265,15 @@ def test_report_has_the_numbers_of_the_protocols(index: Path, tmp_path: Path) ->
     assert set(mixed["map_by_query_blur_level"]) == {"1", "2", "3", "4", "5", "6"}
     distracted = document["protocols"]["mixed_with_distractors"]
     assert distracted["k"] == 100
-    assert distracted["num_database"] == (rows.roles != "query").sum()
+    assert distracted["num_database"] == np.isin(rows.roles, ("database", "distractor")).sum()
+    assert list(document["protocols"]) == list(K_BY_PROTOCOL)[:4]
+    per_level = document["protocols"]["per_level"]
+    assert set(per_level["by_database_blur_level"]) == {"1", "2", "3", "4", "5", "6"}
     # Distractors only push positives down the ranking.
     assert distracted["all"]["map"] <= mixed["all"]["map"] + 1e-9
     page = (tmp_path / "report" / "report.html").read_text()
     assert f"{100 * mixed['map']:.2f}" in page
-    assert page.count("data:image/jpeg;base64,") >= 6 * 2 * 11
+    assert page.count("data:image/") >= 6 * 2 * 11
     assert "http://" not in page.replace("http://www.w3.org", "") and "<script src" not in page
 
 
@@ -234,55 +309,14 @@ def test_reports_survive_that_the_images_are_gone(
     shutil.copytree(index, copy)
     rows = read_descriptors(str(copy), open_index_manifest(str(copy)))
     opened = evaluate.OpenIndex(str(copy), open_index_manifest(str(copy)), rows)
+    results = evaluate.evaluate(rows)
     folder = Path(rows.shards[0].as_py()).parents[1]
     folder.rename(folder.with_name("moved"))
     try:
-        assert evaluate.galleries(opened, 1, 0) == []
+        assert evaluate.show(opened, results, EvaluateConfig()) == []
     finally:
         folder.with_name("moved").rename(folder)
     assert "no galleries" in capsys.readouterr().out
-
-
-def test_search_finds_the_picture_itself(
-    index: Path, config: BuildIndexConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    rows = read_descriptors(str(index), open_index_manifest(str(index))).only("database")
-    labels = read_labels(config.data, open_manifest(config.data), "test")
-    names = labels.image_id.to_pylist()
-    wanted = rows.image_ids[3].as_py()
-    picture = tmp_path / "a.jpg"
-    picture.write_bytes(labels.take(np.array([names.index(wanted)])).read_images()[0])
-    found = search.run(SearchConfig(images=(picture, picture), index=str(index), top=5))
-    assert len(found) == 2 and len(found[0]["results"]) == 5
-    assert found[0]["results"][0]["image_id"] == wanted
-    assert found[0]["results"][0]["similarity"] == pytest.approx(1, abs=1e-3)
-    assert wanted in capsys.readouterr().out
-    search.run(SearchConfig(images=(picture,), index=str(index), top=5, json=True))
-    assert json.loads(capsys.readouterr().out)[0]["results"] == found[0]["results"]
-
-
-def test_search_refuses_what_it_cannot_read(
-    index: Path, config: BuildIndexConfig, tmp_path: Path
-) -> None:
-    with pytest.raises(InputError, match="missing.jpg"):
-        search.run(SearchConfig(images=(tmp_path / "missing.jpg",), index=str(index)))
-    (tmp_path / "torn.jpg").write_bytes(b"\xff\xd8\xff torn")
-    with pytest.raises(InputError, match="torn.jpg is not a readable picture"):
-        search.run(SearchConfig(images=(tmp_path / "torn.jpg",), index=str(index)))
-    with pytest.raises(InputError, match="not an index"):
-        search.run(SearchConfig(images=(tmp_path / "torn.jpg",), index=str(tmp_path)))
-    make_model(tmp_path / "other", seed=2)
-    (tmp_path / "good.jpg").write_bytes(
-        read_labels(config.data, open_manifest(config.data), "test")
-        .take(np.array([0]))
-        .read_images()[0]
-    )
-    with pytest.raises(InputError, match="not the model that built the index"):
-        search.run(
-            SearchConfig(
-                images=(tmp_path / "good.jpg",), index=str(index), model=str(tmp_path / "other")
-            )
-        )
 
 
 def test_damaged_parts_are_noticed(index: Path, tmp_path: Path) -> None:

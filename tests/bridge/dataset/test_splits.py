@@ -12,6 +12,7 @@ from bridge.dataset.splits import (
     assign_levels,
     distractor_rows,
     queries_and_database,
+    real_queries_and_database,
     split_objects,
     training_rows,
 )
@@ -151,3 +152,31 @@ def test_distractors_are_all_images_of_levels_1_to_6() -> None:
     rows = distractor_rows(data)
     assert set(data.blur_level[rows]) <= set(range(1, 7))
     assert len(rows) == (data.blur_level <= 6).sum() < len(data)
+
+
+def test_per_level_database_has_each_level_of_each_database_trajectory_once() -> None:
+    data = labels(3, 30)
+    sides = queries_and_database(data, seed=0)
+
+    def keys(rows: np.ndarray) -> list[tuple[int, int]]:
+        return list(zip(data.object[rows].tolist(), data.trajectory[rows].tolist(), strict=True))
+
+    database = set(keys(sides.database))
+    found = Counter(zip(keys(sides.per_level), data.blur_level[sides.per_level], strict=True))
+    expected = {
+        ((o, t), level)
+        for o, t, level in zip(data.object, data.trajectory, data.blur_level, strict=True)
+        if (o, t) in database and level <= 6
+    }
+    assert set(found) == expected and set(found.values()) == {1}
+
+
+def test_the_shortest_real_trajectory_is_the_query() -> None:
+    data = labels(3, 4)
+    shorter = data.take(np.flatnonzero(~((data.trajectory == 2) & (data.window > 5))))
+    sides = real_queries_and_database(shorter)
+    assert set(shorter.trajectory[sides.queries]) == {2}
+    assert set(shorter.trajectory[sides.database]) == {0, 1, 3}
+    assert len(sides.queries) + len(sides.database) == len(shorter) and not len(sides.per_level)
+    # Of equally short ones it is the first.
+    assert set(data.trajectory[real_queries_and_database(data).queries]) == {0}

@@ -1,0 +1,115 @@
+"""The evaluation protocols of the paper (Sec. 5): which rows of an INDEX each of them compares."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from bridge.index_folder import (
+    DATABASE,
+    DATABASE_PER_LEVEL,
+    DISTRACTOR,
+    QUERY,
+    REAL,
+    TEST,
+    Descriptors,
+)
+from bridge.metrics import DISTRACTOR as DISTRACTOR_LABEL
+from bridge.metrics import (
+    K_BY_PROTOCOL,
+    PerLevelResult,
+    RetrievalResult,
+    evaluate_by_database_blur_level,
+    evaluate_retrieval,
+)
+
+Result = RetrievalResult | PerLevelResult
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """Queries of one split against the rows of some roles, as a whole or level by level."""
+
+    name: str
+    split: str
+    roles: tuple[str, ...]
+    by_database_level: bool = False
+
+    @property
+    def k(self) -> int | None:
+        """Cut-off of mAP@k; None for the whole ranking."""
+        return K_BY_PROTOCOL[self.name]
+
+
+PROTOCOLS = (
+    Protocol("mixed", TEST, (DATABASE,)),
+    Protocol("mixed_with_distractors", TEST, (DATABASE, DISTRACTOR)),
+    Protocol("per_level", TEST, (DATABASE_PER_LEVEL,), by_database_level=True),
+    Protocol(
+        "per_level_with_distractors", TEST, (DATABASE_PER_LEVEL, DISTRACTOR), by_database_level=True
+    ),
+    Protocol("real", REAL, (DATABASE,)),
+)
+"""Tables 2 (left), 2 (right, 5 and 6), 4 of the supplement, 4, and 3."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One protocol's input: descriptors float32 [Q, d] and [N, d], labels and blur levels int."""
+
+    protocol: Protocol
+    queries: np.ndarray
+    database: np.ndarray
+    query_labels: np.ndarray
+    database_labels: np.ndarray
+    query_levels: np.ndarray
+    database_levels: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.queries)
+
+    def evaluate(self, block: slice = slice(None), *, device: str = "cpu") -> Result:
+        """The result of the queries in a block; blocks are put together by `merge_results`."""
+        function: Callable[..., Result] = evaluate_retrieval
+        levels = {"query_blur_levels": self.query_levels[block]}
+        if self.protocol.by_database_level:
+            function = evaluate_by_database_blur_level
+            levels["database_blur_levels"] = self.database_levels
+        return function(
+            self.queries[block],
+            self.database,
+            self.query_labels[block],
+            self.database_labels,
+            k=self.protocol.k,
+            device=device,
+            **levels,
+        )
+
+
+def tasks(rows: Descriptors) -> Iterator[Task]:
+    """The protocols that an index has queries, a database and, where wanted, distractors for."""
+    for protocol in PROTOCOLS:
+        sides = (
+            rows.only(QUERY, split=protocol.split),
+            rows.only(*protocol.roles, split=protocol.split),
+        )
+        if len(sides[0]) and set(np.unique(sides[1].roles)) == set(protocol.roles):
+            yield _task(protocol, *sides)
+
+
+def _task(protocol: Protocol, queries: Descriptors, database: Descriptors) -> Task:
+    names = pa.array(np.unique(queries.object_ids))
+    labels = pc.index_in(pa.array(database.object_ids), names).fill_null(DISTRACTOR_LABEL)
+    return Task(
+        protocol,
+        queries.descriptors,
+        database.descriptors,
+        pc.index_in(pa.array(queries.object_ids), names).to_numpy(),
+        np.where(database.roles == DISTRACTOR, DISTRACTOR_LABEL, labels.to_numpy()),
+        queries.blur_levels,
+        database.blur_levels,
+    )

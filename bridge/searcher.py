@@ -1,0 +1,183 @@
+"""Search an index with pictures: the database images most like them, and how blurred they are."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+
+import bridge
+from bridge import storage
+from bridge.blur import blur_level
+from bridge.catalogue import Box, Catalogue, Entry, rounded_box
+from bridge.checkpoint import model_sha256
+from bridge.embedding import Embedded, embed_encoded
+from bridge.errors import InputError
+from bridge.images import encode
+from bridge.index import open_search_index, search
+from bridge.index_folder import IndexManifest, open_index_manifest
+
+TOP = 20
+
+_ORIENTATION = 0x0112
+"""The EXIF tag that says how a camera was held; 1 is upright."""
+_OBJECT_ADDRESS = re.compile(r" <_io[^>]*>")
+"""What Pillow says of data without a file name."""
+_ENOUGH = 1024
+"""Pixels along each side that a turned picture keeps at least, where it has them."""
+
+
+@dataclass(frozen=True)
+class Query:
+    """An encoded picture to search with, the number of results, and what they may show.
+
+    No blur levels means any level, no objects any object. Raises InputError for `top` < 1.
+    """
+
+    image: bytes = field(repr=False)
+    top: int = TOP
+    blur_levels: tuple[int, ...] = ()
+    objects: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.top < 1:
+            raise InputError(f"The number of results must be at least 1, not {self.top}.")
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A result: `row` is its number in the index, `similarity` the cosine in -1..1."""
+
+    rank: int
+    similarity: float
+    row: int
+    entry: Entry
+
+
+@dataclass(frozen=True)
+class Found:
+    """The answer to a query, best result first.
+
+    Blur severity (0..1), blur level (1..10) and box are the network's predictions for the query,
+    None where it has no such head. `error` says why a picture could not be read.
+    """
+
+    results: tuple[Hit, ...] = ()
+    blur_severity: float | None = None
+    blur_level: int | None = None
+    bbox: Box | None = None
+    error: str | None = None
+
+
+class Searcher:
+    """An index, opened for searching with the network that built it."""
+
+    def __init__(
+        self,
+        index: str,
+        *,
+        model: str | None = None,
+        device: str | torch.device = "cpu",
+        threads: int = 2,
+    ) -> None:
+        """Open an index.
+
+        Args:
+            index: its folder, local or on an object store.
+            model: the network, where it is no longer where it was when the index was built.
+            device: where to embed.
+            threads: that decode pictures.
+
+        Raises:
+            InputError: no finished index, a damaged one, or not the network that built it.
+        """
+        index = storage.absolute(index)
+        manifest = open_index_manifest(index)
+        self._model = bridge.load(model_of(manifest, model), device)
+        self._index = open_search_index(index, manifest)
+        self._threads = threads
+        self.catalogue = Catalogue(index, manifest)
+
+    def search(
+        self,
+        images: Sequence[bytes],
+        top: int = TOP,
+        blur_levels: Sequence[int] = (),
+        objects: Sequence[str] = (),
+    ) -> list[Found]:
+        """The `top` images of the index most like each encoded picture, as `answer`."""
+        filters = tuple(blur_levels), tuple(objects)
+        return self.answer([Query(image, top, *filters) for image in images])
+
+    def answer(self, queries: Sequence[Query]) -> list[Found]:
+        """One answer per query, in their order; embedded together, searched as each asks.
+
+        Raises:
+            InputError: a query asks for an object that the index does not have.
+        """
+        images = [upright(query.image) for query in queries]
+        embedded = embed_encoded(self._model, images, threads=self._threads)
+        found = [Found()] * len(queries)
+        for place, why in embedded.unreadable.items():
+            found[place] = Found(error=_OBJECT_ADDRESS.sub("", why))
+        alike: dict[tuple, list[int]] = {}
+        for row, place in enumerate(embedded.rows):
+            query = queries[place]
+            alike.setdefault((query.top, query.blur_levels, query.objects), []).append(row)
+        for (top, levels, objects), rows in alike.items():
+            allowed = self.catalogue.allowed(levels, objects)
+            scores, hits = search(self._index, embedded.descriptors[rows], top, allowed=allowed)
+            for row, similarities, numbers in zip(rows, scores, hits, strict=True):
+                found[embedded.rows[row]] = self._found(embedded, row, similarities, numbers)
+        return found
+
+    def _found(
+        self, embedded: Embedded, row: int, similarities: np.ndarray, numbers: np.ndarray
+    ) -> Found:
+        numbers = numbers[numbers >= 0]
+        entries = self.catalogue.entries(numbers)
+        results = tuple(
+            Hit(rank, round(float(similarity), 4), int(number), entry)
+            for rank, (similarity, number, entry) in enumerate(
+                # Fewer rows than asked for leave places without a number at the end.
+                zip(similarities, numbers, entries, strict=False),
+                start=1,
+            )
+        )
+        severity = None if embedded.blur is None else round(float(embedded.blur[row]), 4)
+        return Found(
+            results,
+            blur_severity=severity,
+            blur_level=None if severity is None else blur_level(severity),
+            bbox=None if embedded.boxes is None else rounded_box(embedded.boxes[row]),
+        )
+
+
+def model_of(manifest: IndexManifest, override: str | None = None) -> str:
+    """The model that an index was built with; InputError where it is not that one any more."""
+    model = storage.absolute(override or manifest.model)
+    if not storage.exists(model):
+        raise InputError(f"{model}, which built the index, is gone: name it with --model.")
+    if model_sha256(model) != manifest.model_hash:
+        raise InputError(f"{model} is not the model that built the index: build the index again.")
+    return model
+
+
+def upright(image: bytes) -> bytes:
+    """The picture as its camera was held, which its EXIF data tell; most need no change.
+
+    What cannot be read is handed on, for the decoder to say why.
+    """
+    try:
+        with Image.open(io.BytesIO(image)) as picture:
+            if picture.getexif().get(_ORIENTATION, 1) == 1:
+                return image
+            picture.draft("RGB", (_ENOUGH, _ENOUGH))
+            return encode(np.asarray(ImageOps.exif_transpose(picture).convert("RGB")))
+    except Exception:  # Pillow's parsers raise whatever they run into.
+        return image

@@ -1,0 +1,1 @@
+"""The search page and its REST interface: plain FastAPI, whatever serves it."""

@@ -1,0 +1,178 @@
+"""Embedding the images of an INDEX: units of work, and the Ray Data actors that do them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import ray.data
+
+import bridge
+from bridge import storage
+from bridge.dataset.labels import Labels, read_labels
+from bridge.dataset.manifest import Manifest
+from bridge.dataset.splits import (
+    distractor_rows,
+    queries_and_database,
+    real_queries_and_database,
+)
+from bridge.embedding import Embedded, Precision, embed_encoded
+from bridge.index_folder import (
+    DATABASE,
+    DATABASE_PER_LEVEL,
+    DISTRACTOR,
+    QUERY,
+    REAL,
+    TEST,
+    PartRecord,
+    descriptor_schema,
+    write_part,
+)
+from pipelines import cluster
+
+ROWS_PER_PART = 1024
+"""Images per unit of work: what an interruption can cost each actor."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One unit of work: images of one split that have one role."""
+
+    record: PartRecord
+    labels: Labels
+    split: str
+
+
+@dataclass(frozen=True)
+class EmbedOptions:
+    """How the actors embed."""
+
+    model: str
+    precision: Precision
+    batch_size: int
+    num_workers: int | None
+    use_gpu: bool
+
+
+def plan_parts(
+    manifests: Mapping[str, Manifest], seed: int, model_hash: str, precision: str
+) -> Iterator[Part]:
+    """The images to embed, in units of work that follow from datasets, seed and model alone."""
+    for path, manifest in manifests.items():
+        content = manifest.content_hash
+        for split, role, labels in _roles(path, manifest, seed):
+            for number, start in enumerate(range(0, len(labels), ROWS_PER_PART)):
+                chosen = labels.take(np.arange(start, min(start + ROWS_PER_PART, len(labels))))
+                images = storage.sha256(np.stack([chosen.shard, chosen.row]).tobytes())
+                key = storage.sha256_json([model_hash, precision, content, split, role, images])
+                name = f"descriptors/{split}-{role}-{content[:8]}-{number:05d}.parquet"
+                yield Part(PartRecord(name, role, 0, "", key), chosen, split)
+
+
+def _roles(path: str, manifest: Manifest, seed: int) -> Iterator[tuple[str, str, Labels]]:
+    """The images of a dataset by what they are in the evaluation (Sec. 5)."""
+    for split in (TEST, REAL):
+        labels = read_labels(path, manifest, split)
+        sides = (
+            queries_and_database(labels, seed)
+            if split == TEST
+            else real_queries_and_database(labels)
+        )
+        yield split, QUERY, labels.take(sides.queries)
+        yield split, DATABASE, labels.take(sides.database)
+        yield split, DATABASE_PER_LEVEL, labels.take(sides.per_level)
+    labels = read_labels(path, manifest, DISTRACTOR)
+    yield DISTRACTOR, DISTRACTOR, labels.take(distractor_rows(labels))
+
+
+def embed_parts(parts: Sequence[Part], out: str, options: EmbedOptions) -> Iterator[PartRecord]:
+    """Embed and write the parts on the whole cluster; their records as they are finished."""
+    if not parts:
+        return
+    gpus, cpus = int(cluster.num_gpus()), max(1, int(cluster.num_cpus()))
+    # On CPUs one actor per core scales better than the threads of one forward pass.
+    actors = options.num_workers or (gpus if options.use_gpu else cpus) or 1
+    actors = min(len(parts), actors if options.use_gpu else min(actors, cpus))
+    threads = min(8, max(1, cpus // actors))
+    dataset = ray.data.from_items(list(parts), override_num_blocks=len(parts)).map(
+        Embedder,
+        fn_constructor_args=(out, options, threads),
+        # Two calls at a time: one reads the next part's images while the network has the other's.
+        compute=ray.data.ActorPoolStrategy(size=actors, max_concurrent_calls_per_actor=2),
+        num_gpus=1 if options.use_gpu else None,
+        num_cpus=None if options.use_gpu else 1,
+    )
+    for row in dataset.iter_rows():
+        yield row["item"]
+
+
+class Embedder:
+    """A Ray Data actor: loads the model once, then turns parts into descriptor files."""
+
+    def __init__(self, out: str, options: EmbedOptions, threads: int) -> None:
+        import torch
+
+        torch.set_num_threads(threads)
+        self._model = bridge.load(options.model, "cuda" if options.use_gpu else "cpu")
+        self._out, self._options, self._threads = out, options, threads
+        self._network = threading.Lock()
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        """Embed one part, write it, and return its record."""
+        part: Part = row["item"]
+        images = part.labels.read_images()
+        with self._network:
+            embedded = embed_encoded(
+                self._model,
+                images,
+                batch_size=self._options.batch_size,
+                threads=self._threads,
+                precision=self._options.precision,
+            )
+        return {"item": _write(self._out, part, embedded)}
+
+
+def _write(out: str, part: Part, embedded: Embedded) -> PartRecord:
+    kept = part.labels.take(embedded.rows)
+    dimension = embedded.descriptors.shape[1]
+    columns = {
+        "image_id": kept.image_id,
+        "object_id": kept.object_ids(),
+        "blur_level": kept.blur_level,
+        "role": [part.record.role] * len(kept),
+        "split": [part.split] * len(kept),
+        "descriptor": pa.FixedSizeListArray.from_arrays(
+            pa.array(embedded.descriptors.reshape(-1)), dimension
+        ),
+        "blur_severity": _nullable(kept.blur_severity),
+        "predicted_blur_severity": _nullable(embedded.blur, len(kept)),
+        "bbox": _nullable_boxes(kept.bbox),
+        "predicted_bbox": _nullable_boxes(embedded.boxes, len(kept)),
+        "shard": [storage.join(kept.dataset, kept.shards[i]) for i in kept.shard],
+        "row": kept.row,
+    }
+    names = part.labels.image_id
+    unreadable = {names[row].as_py(): why for row, why in embedded.unreadable.items()}
+    record = PartRecord(part.record.path, part.record.role, 0, "", part.record.key, unreadable)
+    return write_part(out, record, pa.table(columns, schema=descriptor_schema(dimension)))
+
+
+def _nullable(values: np.ndarray | None, length: int = 0) -> pa.Array:
+    """Floats with null for NaN; all null where there are none."""
+    if values is None:
+        return pa.nulls(length, pa.float32())
+    return pa.array(values, pa.float32(), from_pandas=True)
+
+
+def _nullable_boxes(boxes: np.ndarray | None, length: int = 0) -> pa.Array:
+    kind = pa.list_(pa.float32(), 4)
+    if boxes is None:
+        return pa.nulls(length, kind)
+    missing = pa.array(np.isnan(boxes).any(axis=1))
+    return pa.FixedSizeListArray.from_arrays(
+        pa.array(boxes.reshape(-1), pa.float32()), type=kind, mask=missing
+    )

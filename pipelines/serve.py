@@ -1,0 +1,164 @@
+"""Serve a page and a REST interface that search an index with pictures, until Ctrl-C.
+
+python pipelines/serve.py --index indexes/bridge
+python pipelines/serve.py --index indexes/bridge --port 8080 --replicas 4 --gpu
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import logging
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from ray import serve
+
+from bridge import cli, storage
+from bridge.errors import InputError
+from bridge.images import MAX_PIXELS
+from bridge.index_folder import open_index_manifest
+from bridge.searcher import model_of
+from bridge.web.uploads import Limits
+from pipelines import cluster
+from pipelines.serve_deployments import ServiceOptions, search_application
+
+NAME = "bridge-search"
+"""Of the application in Ray Serve."""
+MOST_CPUS = 4.0
+"""CPUs of a replica by default; one forward pass gains little from more."""
+
+
+@dataclass(frozen=True)
+class ServeConfig:
+    """What to serve, where, and for how many."""
+
+    index: str = "indexes/bridge"
+    """The index to search."""
+    model: str | None = None
+    """The model that built the index, where it is no longer where it was then."""
+    host: str = "127.0.0.1"
+    """Address to listen on; 0.0.0.0 lets other machines in, without any authentication."""
+    port: int = 8000
+    """Port to listen on."""
+    replicas: int = 1
+    """Processes that embed and search, each with the model and the index."""
+    gpu: bool = False
+    """Give each of them a GPU."""
+    cpus_per_replica: float | None = None
+    """CPUs of each; default: an even share, up to 4."""
+    batch_size: int = 32
+    """Most requests that are embedded together."""
+    batch_wait_ms: float = 5.0
+    """How long a request waits for others to be embedded together with."""
+    max_waiting: int = 256
+    """Requests that may wait; more are answered with 503."""
+    timeout: float = 30.0
+    """Seconds after which a waiting request is answered with 503."""
+    limits: Limits = field(default_factory=Limits)
+    """Of a request."""
+    num_cpus: int | None = None
+    """CPUs of the local cluster that is started where none is running; default: all."""
+
+
+def run(config: ServeConfig) -> None:
+    """Serve until interrupted."""
+    stopped = threading.Event()
+    with service(config) as address:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: stopped.set())
+        print(f"The search page is at {address} (Ctrl-C stops it).", flush=True)
+        stopped.wait()
+        print("stopping", flush=True)
+
+
+@contextlib.contextmanager
+def service(config: ServeConfig) -> Iterator[str]:
+    """Serve inside the block; gives the address of the page, which answers.
+
+    Raises:
+        InputError: no finished index or not its model, an address that cannot be used, more
+            replicas than fit into the cluster, or limits that make no sense.
+    """
+    options = service_options(config)
+    _check_free(config.host, config.port)
+    cluster.connect(config.num_cpus)
+    if serve.status().proxies:
+        raise InputError("Ray Serve already runs in this cluster: stop it with `serve shutdown`.")
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
+    application = search_application(options, _cpus(config))
+    serve.start(proxy_location="HeadOnly", http_options={"host": config.host, "port": config.port})
+    try:
+        serve.run(application, name=NAME, route_prefix="/")
+        yield f"http://{_url_host(config.host)}:{config.port}/"
+    finally:
+        serve.shutdown()
+
+
+def service_options(config: ServeConfig) -> ServiceOptions:
+    """What the deployments need to know, checked; InputError as `service`."""
+    counts = (config.replicas, config.batch_size, config.max_waiting, config.limits.images)
+    if min(counts) < 1 or min(config.timeout, config.limits.megabytes, config.limits.top) <= 0:
+        raise InputError("Replicas, sizes and limits of the service must be positive numbers.")
+    if not 0 < config.limits.megapixels * 1e6 <= MAX_PIXELS:
+        raise InputError(f"--limits.megapixels must be above 0 and at most {MAX_PIXELS / 1e6:g}.")
+    index = storage.absolute(config.index)
+    return ServiceOptions(
+        index=index,
+        model=model_of(open_index_manifest(index), config.model),
+        replicas=config.replicas,
+        gpu=config.gpu,
+        batch_size=config.batch_size,
+        batch_wait=config.batch_wait_ms / 1000,
+        max_waiting=config.max_waiting,
+        timeout=config.timeout,
+        limits=config.limits,
+        local=_is_loopback(config.host),
+    )
+
+
+def _cpus(config: ServeConfig) -> float:
+    """CPUs of each replica."""
+    most = config.cpus_per_replica or MOST_CPUS
+    cpus = cluster.cpus_each(cluster.nodes(), config.replicas, most, on_gpu=config.gpu)
+    if cpus is None:
+        what = "GPUs" if config.gpu else "CPUs"
+        raise InputError(f"The cluster has too few {what} for {config.replicas} replicas.")
+    return cpus
+
+
+def _check_free(host: str, port: int) -> None:
+    """InputError where nobody can listen at an address."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        family, kind, protocol, _, address = found[0]
+        with contextlib.closing(socket.socket(family, kind, protocol)) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(
+            f"Cannot listen at {host}, port {port} ({reason}): choose others with --host and "
+            "--port."
+        ) from error
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _url_host(host: str) -> str:
+    """How this machine reaches the address that is listened on."""
+    if host in ("0.0.0.0", "::"):
+        return "127.0.0.1" if host == "0.0.0.0" else "[::1]"
+    return f"[{host}]" if ":" in host else host
+
+
+if __name__ == "__main__":
+    cli.main(run, ServeConfig, description=__doc__)

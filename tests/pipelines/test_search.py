@@ -1,0 +1,135 @@
+"""The search command: files and folders in, tables, JSON or a page out."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bridge.catalogue import Catalogue
+from bridge.errors import InputError
+from bridge.images import encode
+from bridge.index_folder import open_index_manifest
+from pipelines import search
+from pipelines.search import SearchConfig, picture_paths
+from tests.searchable import make_index, make_model
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory: pytest.TempPathFactory, ray_cluster: None) -> Path:
+    return make_index(tmp_path_factory.mktemp("searchable"))
+
+
+@pytest.fixture
+def pictures(index: Path, tmp_path: Path) -> Path:
+    """`a2.jpg`, `a10.JPG` and `deep/b.png` in a folder: images 0, 50 and 100 of the index."""
+    folder = tmp_path / "pictures"
+    (folder / "deep").mkdir(parents=True)
+    entries = Catalogue(str(index), open_index_manifest(str(index))).entries([0, 50, 100])
+    for name, entry in zip(("a2.jpg", "a10.JPG", "deep/b.png"), entries, strict=True):
+        (folder / name).write_bytes(entry.picture())
+    (folder / "notes.txt").write_text("not a picture")
+    return folder
+
+
+def test_folders_are_searched_in_natural_order(
+    index: Path, pictures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = search.run(SearchConfig(images=(pictures,), index=str(index), top=3))
+    names = [Path(entry["image"]).name for entry in found]
+    assert names == ["a2.jpg", "a10.JPG", "b.png"]
+    assert [entry["results"][0]["row"] for entry in found] == [0, 50, 100]
+    assert all(entry["results"][0]["similarity"] > 0.999 for entry in found)
+    printed = capsys.readouterr().out
+    for entry in found:
+        level, severity = entry["blur_level"], entry["blur_severity"]
+        assert f"predicted blur level {level}, severity {severity:.2f}" in printed
+        assert f"{entry['bbox'][0]:.3f} {entry['bbox'][1]:.3f}" in printed
+        assert all(result["image_id"] in printed for result in entry["results"])
+
+
+def test_json_is_all_that_is_printed(
+    index: Path, pictures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = search.run(SearchConfig(images=(pictures,), index=str(index), top=2, json=True))
+    entries = json.loads(capsys.readouterr().out)
+    assert entries == json.loads(json.dumps(found)) and len(entries) == 3
+    result = entries[0]["results"][0]
+    assert {"rank", "similarity", "object_id", "image_id", "blur_level", "bbox"} <= set(result)
+    assert {"shard", "shard_row"} <= set(result) and len(result["bbox"]) == 4
+
+
+def test_filters_reach_the_search(
+    index: Path, pictures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = SearchConfig(images=(pictures,), index=str(index), blur_levels=(2, 3))
+    found = search.run(config)
+    levels = {result["blur_level"] for entry in found for result in entry["results"]}
+    assert levels == {2, 3}
+    found = search.run(SearchConfig(images=(pictures,), index=str(index), objects=("shape2/101",)))
+    assert {r["object_id"] for entry in found for r in entry["results"]} == {"shape2/101"}
+    search.run(SearchConfig(images=(pictures,), index=str(index), blur_levels=(10,)))
+    assert capsys.readouterr().out.count("No image of the index fits the filters.") == 3
+    with pytest.raises(InputError, match="no object 'shape9/999'"):
+        search.run(SearchConfig(images=(pictures,), index=str(index), objects=("shape9/999",)))
+
+
+def test_the_page_has_every_picture_inside(index: Path, pictures: Path, tmp_path: Path) -> None:
+    page = tmp_path / "out" / "found.html"
+    (pictures / "torn.png").write_bytes(b"\x89PNG\r\n\x1a\n torn")
+    search.run(SearchConfig(images=(pictures,), index=str(index), top=4, html=str(page)))
+    text = page.read_text()
+    assert text.count('src="data:image/jpeg;base64,') == 3 * (1 + 4)
+    assert text.count('class="box') == 3 * (1 + 4) and text.count("box guessed") == 3
+    assert "torn.png" in text and "Not readable: UnidentifiedImageError" in text
+    assert "http" not in text and "<script" not in text
+
+
+def test_one_unreadable_picture_is_reported_and_the_rest_goes_on(
+    index: Path, pictures: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search, "BATCH", 2)
+    torn = pictures / "a3.jpg"
+    torn.write_bytes(b"\xff\xd8\xff torn")
+    found = search.run(SearchConfig(images=(pictures,), index=str(index), top=1))
+    assert [bool(entry["error"]) for entry in found] == [False, True, False, False]
+    assert [e["results"][0]["row"] for e in found if not e["error"]] == [0, 50, 100]
+    captured = capsys.readouterr()
+    assert f"not readable: {torn}" in captured.err
+    assert "1 of 4 pictures could not be read." in captured.err
+
+
+def test_what_cannot_be_searched_is_refused(index: Path, tmp_path: Path) -> None:
+    def refused(match: str, *images: Path, **options: str) -> None:
+        with pytest.raises(InputError, match=match):
+            search.run(SearchConfig(images=images, **({"index": str(index)} | options)))  # type: ignore[arg-type]
+
+    good, torn = tmp_path / "good.jpg", tmp_path / "torn.jpg"
+    entry = Catalogue(str(index), open_index_manifest(str(index))).entries([0])[0]
+    good.write_bytes(entry.picture())
+    torn.write_bytes(b"\xff\xd8\xff torn")
+    (tmp_path / "empty").mkdir()
+    refused("missing.jpg does not exist", good, tmp_path / "missing.jpg")
+    refused("torn.jpg is not a readable picture", torn)
+    refused("nor are the other 1", torn, torn)
+    refused("hold no pictures", tmp_path / "empty")
+    refused("not an index", good, index=str(tmp_path))
+    make_model(tmp_path / "other", seed=2)
+    refused("not the model that built the index", good, model=str(tmp_path / "other"))
+
+
+def test_the_command_exits_with_2_for_a_path_that_is_not_there(index: Path) -> None:
+    command = [sys.executable, "pipelines/search.py", "--index", str(index), "--images", "no.jpg"]
+    root = Path(search.__file__).parents[1]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (2, "error: no.jpg does not exist.\n")
+
+
+def test_named_files_are_taken_whatever_their_suffix(tmp_path: Path) -> None:
+    odd = tmp_path / "picture.dat"
+    odd.write_bytes(encode(np.zeros((8, 8, 3), np.uint8)))
+    assert list(picture_paths([odd])) == [odd] and list(picture_paths([tmp_path])) == []

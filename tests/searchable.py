@@ -1,0 +1,45 @@
+"""A small real index for tests of searching: drawn pictures and an untrained network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from bridge.checkpoint import save_model
+from bridge.model import Bridge, ModelConfig
+from pipelines import build_index
+from pipelines.build_index import BuildIndexConfig
+from tests.factories import make_dataset
+
+
+def make_model(folder: Path, seed: int = 0) -> None:
+    """Write a small untrained network."""
+    torch.manual_seed(seed)
+    config = ModelConfig(
+        backbone="resnet18", image_size=(24, 32), cls_dim=16, aux_dim=8, aux_hidden=8, num_classes=0
+    )
+    save_model(Bridge(config), folder)
+
+
+def make_index(folder: Path, size: tuple[int, int] = (24, 32)) -> Path:
+    """Write `data`, `distractors`, `model` and `index` under a folder; returns that of the index.
+
+    Needs a connected cluster. There are four objects and three distractors.
+
+    Args:
+        folder: where.
+        size: (H, W) of the images.
+    """
+    make_dataset(folder / "data", {"test": 4}, size=size)
+    make_dataset(folder / "distractors", {"distractor": 3}, trajectories=6, first=100, size=size)
+    make_model(folder / "model")
+    build_index.run(
+        BuildIndexConfig(
+            model=str(folder / "model"),
+            data=str(folder / "data"),
+            distractors=str(folder / "distractors"),
+            out=str(folder / "index"),
+        )
+    )
+    return folder / "index"
