@@ -109,11 +109,13 @@ def run_tasks(
     look_ahead: int = 4,
     on_gpu: bool = False,
     cpus: float = 1,
+    spread: bool = False,
 ) -> Iterator[Any]:
     """Results of `function(item, *shared)` for every item, as they finish, in any order.
 
-    Each task has `cpus` CPUs. With `on_gpu`, each task sees one GPU, which the CPUs of the cluster
-    share out evenly; on a cluster without GPUs it changes nothing.
+    Each task has `cpus` CPUs; with `spread`, they go to as many nodes as possible. With `on_gpu`,
+    each task sees one GPU, which the CPUs of the cluster share out evenly; on a cluster without
+    GPUs it changes nothing.
 
     At most `look_ahead` tasks per CPU wait in the cluster, which keeps the driver's memory flat
     for any number of items. Ray repeats a task whose process or node died.
@@ -123,7 +125,12 @@ def run_tasks(
         arguments, so repeating it would fail again.
     """
     share = min(1.0, math.floor(1e4 * cpus * num_gpus() / num_cpus()) / 1e4) if on_gpu else 0.0
-    task = ray.remote(max_retries=5, num_cpus=cpus, num_gpus=share)(function)
+    task = ray.remote(
+        max_retries=5,
+        num_cpus=cpus,
+        num_gpus=share,
+        scheduling_strategy="SPREAD" if spread else "DEFAULT",
+    )(function)
     arguments = [ray.put(value) for value in shared]
     waiting: list[ray.ObjectRef] = []
     for item in items:

@@ -10,6 +10,7 @@ Every protocol that the index has the images for is evaluated: `mixed`, `mixed_w
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import PurePosixPath
@@ -75,13 +76,13 @@ def run(config: EvaluateConfig) -> dict[str, dict[str, Result]]:
     manifests = {path: open_index_manifest(path) for path in _paths(config)}
     _refuse_mixture(manifests)
     out = storage.prepare_output(config.out)
-    on_cluster = cluster.join()
+    nodes = len(cluster.nodes()) if cluster.join() else 1
     methods: list[MethodResult] = []
     shown: list[Gallery] = []
     severities: dict[str, np.ndarray] = {}
     for name, (path, manifest) in zip(_names([*manifests]), manifests.items(), strict=True):
         index = OpenIndex(path, manifest, read_descriptors(path, manifest))
-        results = evaluate(index.rows, name, on_cluster=on_cluster)
+        results = evaluate(index.rows, name, blocks=nodes)
         methods.append(MethodResult(name, results, estimates(index.rows)))
         if len(methods) == 1:
             shown = show(index, results, config)
@@ -126,29 +127,27 @@ def _refuse_mixture(manifests: Mapping[str, IndexManifest]) -> None:
             )
 
 
-def evaluate(
-    rows: Descriptors, name: str = "index", *, on_cluster: bool = False
-) -> dict[str, Result]:
-    """Every protocol that an index has the rows for (Sec. 5)."""
+def evaluate(rows: Descriptors, name: str = "index", *, blocks: int = 1) -> dict[str, Result]:
+    """Every protocol that an index has the rows for (Sec. 5).
+
+    More than one block of queries are shared out over the cluster.
+    """
     results = {}
     for task in tasks(rows):
         with progress(f"{name}: {task.protocol.name}", len(task), "queries") as counter:
-            if on_cluster:
-                results[task.protocol.name] = _on_cluster(task)
+            if blocks > 1:
+                results[task.protocol.name] = _on_cluster(task, blocks)
             else:
                 results[task.protocol.name] = task.evaluate(device=_device())
             counter.advance(len(task))
     return results
 
 
-def _on_cluster(task: Task) -> Result:
-    """The same result, with a block of queries for each node."""
-    sizes = [node["CPU"] for node in cluster.nodes() if node.get("CPU", 0) >= 1]
-    bounds = np.linspace(0, len(task), len(sizes) + 1).astype(int)
-    blocks = [
-        slice(*pair) for pair in zip(bounds[:-1], bounds[1:], strict=True) if pair[0] < pair[1]
-    ]
-    parts = cluster.run_tasks(_block, list(enumerate(blocks)), task, on_gpu=True, cpus=min(sizes))
+def _on_cluster(task: Task, blocks: int) -> Result:
+    """The same result, with the queries in so many blocks."""
+    bounds = np.linspace(0, len(task), min(blocks, len(task)) + 1).astype(int)
+    slices = [slice(*pair) for pair in itertools.pairwise(bounds)]
+    parts = cluster.run_tasks(_block, list(enumerate(slices)), task, on_gpu=True, spread=True)
     return merge_results([result for _, result in sorted(parts, key=lambda part: part[0])])
 
 

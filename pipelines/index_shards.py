@@ -117,7 +117,12 @@ def grow(path: str, out: str, start: str, new: list[Shard], *, threads: int) -> 
 
 def on_one_node(function: Callable[..., None], path: str, *arguments: Any) -> None:
     """Run `function(path, *arguments, threads=...)` with all CPUs of the largest node."""
-    cpus = max(1, max(int(node.get("CPU", 0)) for node in cluster.nodes()))
+    nodes = cluster.nodes()
+    cpus = max(1, max(int(node.get("CPU", 0)) for node in nodes))
+    if len(nodes) == 1:
+        # Here, also where a service keeps some of the CPUs for itself.
+        function(path, *arguments, threads=cpus)
+        return
 
     def task(path: str, *arguments: Any) -> None:
         function(path, *arguments, threads=cpus)

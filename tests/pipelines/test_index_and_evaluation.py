@@ -204,7 +204,7 @@ def test_real_images_make_the_protocol_real(config: BuildIndexConfig, tmp_path: 
 
 def test_nodes_of_a_cluster_share_the_queries(index: Path) -> None:
     rows = read_descriptors(str(index), open_index_manifest(str(index)))
-    alone, shared = evaluate.evaluate(rows), evaluate.evaluate(rows, on_cluster=True)
+    alone, shared = evaluate.evaluate(rows), evaluate.evaluate(rows, blocks=3)
     assert list(alone) == list(shared) == list(K_BY_PROTOCOL)[:4]
     for name, result in alone.items():
         assert result.map == pytest.approx(shared[name].map, abs=1e-9)
