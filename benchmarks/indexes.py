@@ -1,7 +1,7 @@
 """Size, building time, latency and recall of the types of search index.
 
     python benchmarks/indexes.py                                         100,000 rows
-    python benchmarks/indexes.py --rows 1200000 --file docs/indexes_1200000.md
+    python benchmarks/indexes.py --rows 1200000 --file indexes.md
     python benchmarks/indexes.py --index indexes/bridge                  the descriptors of an INDEX
 
 Each type is built as `build_index.py` builds it, from descriptor parts through Ray. The random rows

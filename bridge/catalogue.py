@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from numpy.typing import ArrayLike, NDArray
 
 from bridge import storage
-from bridge.dataset.shards import read_images
+from bridge.dataset.shards import read_image
 from bridge.errors import InputError
 from bridge.index_folder import DISTRACTOR, QUERY, IndexManifest, PartRecord, RowReader, read_part
 
@@ -47,11 +47,7 @@ class Entry:
 
     def picture(self) -> bytes:
         """The encoded image. InputError where its dataset is gone or damaged."""
-        folder, _, file = self.shard.rpartition("/")
-        try:
-            return read_images(folder, file, np.array([self.shard_row]))[0]
-        except (OSError, KeyError, IndexError, pa.ArrowInvalid) as error:
-            raise InputError(f"The picture of {self.image_id} cannot be read: {error}.") from error
+        return read_image(self.shard, self.shard_row)
 
 
 @dataclass(frozen=True)

@@ -138,11 +138,15 @@ def load_index_manifest(index: str) -> IndexManifest:
     value = storage.read_json(path)
     if not isinstance(value, dict) or value.pop("index_version", None) != INDEX_VERSION:
         raise InputError(
-            f"{path} is not an index manifest of version {INDEX_VERSION}: build the index again."
+            f"{path} is not an index manifest of version {INDEX_VERSION}: remove the folder, or "
+            "build into another one."
         )
     value.pop("rejected", None)
-    value["parts"] = [PartRecord(**part) for part in value["parts"]]
-    return IndexManifest(**value)
+    try:
+        value["parts"] = [PartRecord(**part) for part in value["parts"]]
+        return IndexManifest(**value)
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{path} is damaged ({error!r}): remove the folder.") from error
 
 
 def open_index_manifest(index: str) -> IndexManifest:
@@ -165,15 +169,29 @@ def finished_parts(folder: str) -> dict[str, tuple[str, PartRecord]]:
     return found
 
 
-def copy_part(source: tuple[str, PartRecord], index: str, path: str) -> PartRecord | None:
-    """Bring a part of another index into this one; None where it is damaged or gone."""
+def copy_part(
+    source: tuple[str, PartRecord], index: str, path: str, dataset: str
+) -> PartRecord | None:
+    """Bring a part of another index into this one; None where it is damaged or gone.
+
+    `dataset` is where its images are now.
+    """
     folder, record = source
     try:
         data = part_bytes(folder, record)
     except InputError:
         return None
+    table = pq.read_table(io.BytesIO(data))
+    files = (shard.rpartition("/")[2] for shard in table["shard"].to_pylist())
+    shards = pa.chunked_array(
+        [[storage.join(dataset, "data", file) for file in files]], pa.string()
+    )
+    moved = replace(record, path=path)
+    if not shards.equals(table["shard"]):
+        place = table.schema.get_field_index("shard")
+        return write_part(index, moved, table.set_column(place, "shard", shards))
     storage.write_bytes(storage.join(index, path), data)
-    return replace(record, path=path)
+    return moved
 
 
 def write_part(index: str, record: PartRecord, table: pa.Table) -> PartRecord:
@@ -235,7 +253,10 @@ def part_bytes(index: str, part: PartRecord) -> bytes:
     except FileNotFoundError as error:
         raise InputError(f"{path} is missing although its manifest names it.") from error
     if storage.sha256(data) != part.sha256:
-        raise InputError(f"{path} is not the file that its manifest names: build it again.")
+        raise InputError(
+            f"{path} is not the file that its manifest names: delete it and run build_index.py "
+            "again."
+        )
     return data
 
 

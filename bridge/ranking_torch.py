@@ -36,7 +36,7 @@ def precision_sums(
     there = _device(device)
     candidates = torch.from_numpy(database[rows]).to(there)
     labels = torch.from_numpy(database_labels[rows]).to(there)
-    block = min(_BLOCK_BYTES // (_SORTING_BYTES * len(rows)) or 1, _LARGEST_BLOCK, len(queries))
+    block = min(_BLOCK_BYTES // (_SORTING_BYTES * len(rows)) or 1, _LARGEST_BLOCK)
     counts = _num_positives(query_labels, database_labels[rows])
     sums, found = np.zeros(len(queries)), np.zeros(len(queries), np.int64)
     # Every product has one shape: another one might round the same similarities differently.

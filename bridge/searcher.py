@@ -175,7 +175,9 @@ def upright(image: bytes) -> bytes:
     """
     try:
         with Image.open(io.BytesIO(image)) as picture:
-            if picture.getexif().get(_ORIENTATION, 1) == 1:
+            # Asking a PNG without EXIF data for them decodes it.
+            no_exif = picture.format == "PNG" and "exif" not in picture.info
+            if no_exif or picture.getexif().get(_ORIENTATION, 1) == 1:
                 return image
             picture.draft("RGB", (_ENOUGH, _ENOUGH))
             return encode(np.asarray(ImageOps.exif_transpose(picture).convert("RGB")))

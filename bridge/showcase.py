@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import faiss
 import numpy as np
 
-from bridge.dataset.shards import read_images
+from bridge.dataset.shards import read_image
 from bridge.dataset.splits import rng_for
 from bridge.index_folder import DISTRACTOR, Descriptors
 from bridge.report import Gallery, Tile
@@ -85,9 +85,8 @@ def _most_similar(
 def _tile(
     rows: Descriptors, row: int, similarity: float | None = None, query_object: str | None = None
 ) -> Tile:
-    dataset, _, shard = rows.shards[row].as_py().rpartition("/data/")
     return Tile(
-        image_bytes=read_images(dataset, f"data/{shard}", rows.rows[row : row + 1])[0],
+        image_bytes=read_image(rows.shards[row].as_py(), int(rows.rows[row])),
         blur_level=int(rows.blur_levels[row]),
         title=str(rows.object_ids[row]),
         correct=None if query_object is None else bool(rows.object_ids[row] == query_object),

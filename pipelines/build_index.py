@@ -17,6 +17,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import tyro
+
 import bridge
 from bridge import cli, storage
 from bridge.checkpoint import model_sha256
@@ -26,8 +28,10 @@ from bridge.embedding import Precision
 from bridge.errors import InputError
 from bridge.index_folder import (
     DATABASE,
+    DISTRACTOR,
     MANIFEST,
     QUERY,
+    REAL,
     IndexManifest,
     PartRecord,
     copy_part,
@@ -35,6 +39,7 @@ from bridge.index_folder import (
     load_index_manifest,
 )
 from bridge.progress import progress
+from bridge.searcher import model_of
 from pipelines import cluster
 from pipelines.embedding import EmbedOptions, Part, embed_parts, plan_parts
 from pipelines.indexing import IndexOptions, build_search_index, is_current
@@ -58,7 +63,7 @@ class BuildIndexConfig:
     """Datasets to add to the index that is in --out; --model, --data and so on are its own then."""
     seed: int = 0
     """Of the selection of queries and database."""
-    index: IndexOptions = field(default_factory=IndexOptions)
+    index: tyro.conf.OmitArgPrefixes[IndexOptions] = field(default_factory=IndexOptions)
     num_workers: int | None = None
     """Processes that embed; default: one per GPU, or per CPU."""
     use_gpu: bool | None = None
@@ -82,10 +87,16 @@ def run(config: BuildIndexConfig) -> IndexManifest:
     if manifest.complete and is_current(out, manifest, options):
         print(f"{out} is complete: {_summary(manifest)}.")
         return manifest
-    if not manifest.complete:
-        manifest = _embed(manifest, config, out)
-    cluster.connect(config.num_cpus)
-    search = build_search_index(out, manifest, options)
+    try:
+        if not manifest.complete:
+            manifest = _embed(manifest, config, out)
+        cluster.connect(config.num_cpus)
+        search = build_search_index(out, manifest, options)
+    except InputError:
+        # What cannot be added leaves the index as it was.
+        if found is not None and found.complete:
+            found.save(out)
+        raise
     manifest = replace(manifest, search=search, complete=True)
     manifest.save(out)
     print(f"{out}: {_summary(manifest)}.")
@@ -95,33 +106,50 @@ def run(config: BuildIndexConfig) -> IndexManifest:
 def _asked_for(config: BuildIndexConfig, out: str, found: IndexManifest | None) -> IndexManifest:
     """The index to make with what there is of it; InputError where another index is there.
 
-    What was added to an index stays in it, and is not asked for again.
+    What was added to an index stays in it, and is not asked for again. Parts whose files are gone
+    are made again.
     """
     if config.add:
         if found is None:
             raise InputError(f"There is no index at {config.out} to add to.")
-        return _with_datasets(found, _hashes(config.add))
+        return _with_datasets(_with_files(found, out), _hashes(config.add))
     model = storage.absolute(config.model)
     paths = [path for path in (config.data, config.distractors, config.real) if path is not None]
+    datasets = _hashes(paths)
+    _check_split(config.distractors, DISTRACTOR, "distractors")
+    _check_split(config.real, REAL, "real")
     wanted = IndexManifest(
         model=model,
         model_hash=model_sha256(model),
         dimension=bridge.load(model).config.descriptor_dim,
-        datasets=_hashes(paths),
+        datasets=datasets,
         seed=config.seed,
         precision=config.precision or (found.precision if found else ""),
     )
     if found is None:
         return wanted
-    if set(wanted.datasets.values()) <= set(found.datasets.values()):
-        wanted = replace(wanted, datasets=found.datasets)
+    here = {content: path for path, content in datasets.items()}
+    if set(here) <= set(found.datasets.values()):
+        known = {here.get(content, path): content for path, content in found.datasets.items()}
+        wanted = replace(wanted, datasets=known)
     content = "an index of another model or dataset"
     refuse_difference(out, content, found.identity(), wanted.identity())
-    return found
+    return replace(_with_files(found, out), model=model, datasets=wanted.datasets)
 
 
 def _hashes(paths: Sequence[str]) -> dict[str, str]:
     return {storage.absolute(path): open_manifest(path).content_hash for path in paths}
+
+
+def _check_split(path: str | None, split: str, option: str) -> None:
+    if path is not None and not open_manifest(path).counts().get(split, {}).get("rows"):
+        raise InputError(f"{path} has no {split} images: it is not for --{option}.")
+
+
+def _with_files(found: IndexManifest, out: str) -> IndexManifest:
+    """The index without the parts whose files are gone."""
+    parts = [part for part in found.parts if storage.exists(storage.join(out, part.path))]
+    return replace(found, parts=parts, complete=found.complete and len(parts) == len(found.parts))
 
 
 def _with_datasets(found: IndexManifest, added: Mapping[str, str]) -> IndexManifest:
@@ -133,10 +161,13 @@ def _with_datasets(found: IndexManifest, added: Mapping[str, str]) -> IndexManif
 
 def _embed(manifest: IndexManifest, config: BuildIndexConfig, out: str) -> IndexManifest:
     """Embed what the manifest lacks; every row that goes in is counted again at the end."""
-    manifests = {path: open_manifest(path) for path in manifest.datasets}
+    manifests = _open_same(manifest)
     _refuse_overlap(manifests)
+    model_of(manifest)
     cluster.connect(config.num_cpus)
     use_gpu = cluster.num_gpus() > 0 if config.use_gpu is None else config.use_gpu
+    if use_gpu and not cluster.num_gpus():
+        raise InputError("--use-gpu needs a GPU; the cluster has none.")
     precision: Any = manifest.precision or ("bfloat16" if use_gpu else "float32")
     manifest = replace(manifest, precision=precision)
     parts = list(plan_parts(manifests, manifest.seed, manifest.model_hash, precision))
@@ -159,9 +190,20 @@ def _embed(manifest: IndexManifest, config: BuildIndexConfig, out: str) -> Index
     return manifest
 
 
+def _open_same(manifest: IndexManifest) -> dict[str, Manifest]:
+    """The datasets of an index; InputError where one is gone or is not what it was."""
+    manifests = {path: open_manifest(path) for path in manifest.datasets}
+    for path, content in manifest.datasets.items():
+        if manifests[path].content_hash != content:
+            raise InputError(f"{path} is not the dataset any more that the index was built from.")
+    return manifests
+
+
 def _refuse_overlap(manifests: Mapping[str, Manifest]) -> None:
     """Objects of one dataset are negatives of another's queries, so none may be in both."""
     for (path, manifest), (other_path, other) in itertools.combinations(manifests.items(), 2):
+        if all(set(each.counts()) == {DISTRACTOR} for each in (manifest, other)):
+            continue
         shared = manifest.objects & other.objects
         if shared:
             raise InputError(
@@ -188,7 +230,7 @@ def _finish_parts(
         others = finished_parts(out.rpartition("/")[0])
         for part in missing:
             other = others.get(part.record.key)
-            copied = copy_part(other, out, part.record.path) if other else None
+            copied = copy_part(other, out, part.record.path, part.labels.dataset) if other else None
             if copied:
                 finished(copied)
         left = [part for part in missing if part.record.key not in records]
@@ -201,13 +243,14 @@ def _check_counts(manifest: IndexManifest, parts: Sequence[Part], max_rejected: 
     """Every row that went in came out, or is named as unreadable; few enough are."""
     rows_in = sum(len(part.labels) for part in parts)
     rows_out = sum(part.rows for part in manifest.parts)
-    unreadable = manifest.unreadable
-    if rows_in != rows_out + len(unreadable):
+    # An image that has two roles went in twice.
+    left_out = sum(len(part.unreadable) for part in manifest.parts)
+    if rows_in != rows_out + left_out:
         raise RuntimeError(f"{rows_in} images went in, {rows_out} descriptors came out.")
-    if len(unreadable) > max_rejected * rows_in:
-        name, why = next(iter(unreadable.items()))
+    if left_out > max_rejected * rows_in:
+        name, why = next(iter(manifest.unreadable.items()))
         raise InputError(
-            f"{len(unreadable)} of {rows_in} images cannot be decoded, more than the share "
+            f"{left_out} of {rows_in} images cannot be decoded, more than the share "
             f"--max-rejected {max_rejected} allows, e.g. {name}: {why}."
         )
 

@@ -58,7 +58,10 @@ def _init(**local: Any) -> None:
 
 def _quieten() -> None:
     """Drop Ray's running commentary; the drivers have their own progress."""
-    ray.data.DataContext.get_current().enable_progress_bars = False
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    # An error of a worker keeps its type, which decides the exit code.
+    context.raise_original_map_exception = True
     for name in ("ray.data", "ray._private.authentication", "ray.tune", "ray.train"):
         logging.getLogger(name).setLevel(logging.ERROR)
 
@@ -109,13 +112,14 @@ def run_tasks(
     look_ahead: int = 4,
     on_gpu: bool = False,
     cpus: float = 1,
+    gpus: float = 0,
     spread: bool = False,
 ) -> Iterator[Any]:
     """Results of `function(item, *shared)` for every item, as they finish, in any order.
 
-    Each task has `cpus` CPUs; with `spread`, they go to as many nodes as possible. With `on_gpu`,
-    each task sees one GPU, which the CPUs of the cluster share out evenly; on a cluster without
-    GPUs it changes nothing.
+    Each task has `cpus` CPUs and `gpus` GPUs; with `spread`, they go to as many nodes as possible.
+    With `on_gpu`, each task sees one GPU, which the CPUs of the cluster share out evenly; on a
+    cluster without GPUs it changes nothing.
 
     At most `look_ahead` tasks per CPU wait in the cluster, which keeps the driver's memory flat
     for any number of items. Ray repeats a task whose process or node died.
@@ -124,7 +128,7 @@ def run_tasks(
         the exception of the first task that fails; a task must be a pure function of its
         arguments, so repeating it would fail again.
     """
-    share = min(1.0, math.floor(1e4 * cpus * num_gpus() / num_cpus()) / 1e4) if on_gpu else 0.0
+    share = min(1.0, math.floor(1e4 * cpus * num_gpus() / num_cpus()) / 1e4) if on_gpu else gpus
     task = ray.remote(
         max_retries=5,
         num_cpus=cpus,

@@ -102,7 +102,9 @@ def embed_parts(parts: Sequence[Part], out: str, options: EmbedOptions) -> Itera
         Embedder,
         fn_constructor_args=(out, options, threads),
         # Two calls at a time: one reads the next part's images while the network has the other's.
-        compute=ray.data.ActorPoolStrategy(size=actors, max_concurrent_calls_per_actor=2),
+        compute=ray.data.ActorPoolStrategy(
+            size=actors, max_concurrent_calls_per_actor=2, enable_true_multi_threading=True
+        ),
         num_gpus=1 if options.use_gpu else None,
         num_cpus=None if options.use_gpu else 1,
     )

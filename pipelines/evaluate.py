@@ -34,7 +34,7 @@ from bridge.index_folder import (
 )
 from bridge.metrics import RetrievalResult, merge_results
 from bridge.progress import progress
-from bridge.protocols import Result, Task, tasks
+from bridge.protocols import PROTOCOLS, Result, Task, tasks
 from bridge.report import Estimates, Gallery, MethodResult, ReportData, write_report
 from bridge.report.gallery import HARDEST_DISTRACTORS
 from bridge.report.tables import map_table, text_table
@@ -76,13 +76,14 @@ def run(config: EvaluateConfig) -> dict[str, dict[str, Result]]:
     manifests = {path: open_index_manifest(path) for path in _paths(config)}
     _refuse_mixture(manifests)
     out = storage.prepare_output(config.out)
-    nodes = len(cluster.nodes()) if cluster.join() else 1
+    # On GPUs, one of them works on a block; else a node.
+    blocks = (int(cluster.num_gpus()) or len(cluster.nodes())) if cluster.join() else 1
     methods: list[MethodResult] = []
     shown: list[Gallery] = []
     severities: dict[str, np.ndarray] = {}
     for name, (path, manifest) in zip(_names([*manifests]), manifests.items(), strict=True):
         index = OpenIndex(path, manifest, read_descriptors(path, manifest))
-        results = evaluate(index.rows, name, blocks=nodes)
+        results = evaluate(index.rows, name, blocks=blocks)
         methods.append(MethodResult(name, results, estimates(index.rows)))
         if len(methods) == 1:
             shown = show(index, results, config)
@@ -147,7 +148,8 @@ def _on_cluster(task: Task, blocks: int) -> Result:
     """The same result, with the queries in so many blocks."""
     bounds = np.linspace(0, len(task), min(blocks, len(task)) + 1).astype(int)
     slices = [slice(*pair) for pair in itertools.pairwise(bounds)]
-    parts = cluster.run_tasks(_block, list(enumerate(slices)), task, on_gpu=True, spread=True)
+    gpus = min(1.0, cluster.num_gpus())
+    parts = cluster.run_tasks(_block, list(enumerate(slices)), task, gpus=gpus, spread=True)
     return merge_results([result for _, result in sorted(parts, key=lambda part: part[0])])
 
 
@@ -189,10 +191,9 @@ def show(index: OpenIndex, results: Mapping[str, Result], config: EvaluateConfig
     name = next((n for n in ("mixed_with_distractors", "mixed", "real") if n in results), None)
     if name is None:
         return []
-    task = next(task for task in tasks(index.rows) if task.protocol.name == name)
-    split = task.protocol.split
-    queries = index.rows.only(QUERY, split=split)
-    database = index.rows.only(*task.protocol.roles, split=split)
+    protocol = next(protocol for protocol in PROTOCOLS if protocol.name == name)
+    queries = index.rows.only(QUERY, split=protocol.split)
+    database = index.rows.only(*protocol.roles, split=protocol.split)
     result = results[name]
     assert isinstance(result, RetrievalResult)
     chosen = choose_queries(
@@ -206,6 +207,9 @@ def show(index: OpenIndex, results: Mapping[str, Result], config: EvaluateConfig
         queries, database, config.extreme_galleries, config.seed
     )
     try:
+        for path, content in index.manifest.datasets.items():
+            if open_manifest(path).content_hash != content:
+                raise InputError(f"{path} is not what the index was built from any more.")
         return list(galleries(queries, database, chosen))
     except InputError as error:
         print(f"warning: no galleries, because the images cannot be read: {error}")

@@ -20,6 +20,7 @@ from ray import serve
 from bridge import cli, storage
 from bridge.errors import InputError
 from bridge.images import MAX_PIXELS
+from bridge.index import open_search_index
 from bridge.index_folder import open_index_manifest
 from bridge.searcher import model_of
 from bridge.web.uploads import Limits
@@ -106,9 +107,11 @@ def service_options(config: ServeConfig) -> ServiceOptions:
     if not 0 < config.limits.megapixels * 1e6 <= MAX_PIXELS:
         raise InputError(f"--limits.megapixels must be above 0 and at most {MAX_PIXELS / 1e6:g}.")
     index = storage.absolute(config.index)
+    manifest = open_index_manifest(index)
+    open_search_index(index, manifest)
     return ServiceOptions(
         index=index,
-        model=model_of(open_index_manifest(index), config.model),
+        model=model_of(manifest, config.model),
         replicas=config.replicas,
         gpu=config.gpu,
         batch_size=config.batch_size,

@@ -111,3 +111,12 @@ def read_images(dataset: str, path: str, rows: np.ndarray) -> list[bytes]:
             for row in np.unique(rows[groups == group]):
                 images[int(row)] = encoded[int(row - starts[group])].as_py()
     return [images[int(row)] for row in rows]
+
+
+def read_image(shard: str, row: int) -> bytes:
+    """The encoded image in one row of the shard at a path; InputError where it is not there."""
+    folder, _, file = shard.rpartition("/")
+    try:
+        return read_images(folder, file, np.array([row]))[0]
+    except (OSError, KeyError, IndexError, pa.ArrowInvalid) as error:
+        raise InputError(f"Row {row} of {shard} cannot be read: {error}.") from error

@@ -161,18 +161,18 @@ def _index_routes(
         return catalogue.objects(q, limit)
 
     @router.get("/api/images/{row}", **_PICTURE)
-    def image(row: int) -> Response:
-        """The picture of a row of the index."""
+    def image(row: int, v: str | None = None) -> Response:
+        """The picture of a row of the index; `v` is its version, as in the addresses of results."""
         if not 0 <= row < len(catalogue):
             raise HTTPException(404, f"The index has no image {row}.")
-        return _picture(catalogue.entries([row])[0])
+        return _picture(catalogue.entries([row])[0], lasting=v == version)
 
     @router.get("/api/examples/{number}", **_PICTURE)
-    def example(number: int) -> Response:
-        """The picture of an example query."""
+    def example(number: int, v: str | None = None) -> Response:
+        """The picture of an example query; `v` as for the images."""
         if not 0 <= number < len(examples):
             raise HTTPException(404, f"There is no example {number}.")
-        return _picture(examples[number])
+        return _picture(examples[number], lasting=v == version)
 
     return router
 
@@ -186,13 +186,14 @@ _PICTURE: dict[str, Any] = {
 }
 
 
-def _picture(entry: Entry) -> Response:
+def _picture(entry: Entry, *, lasting: bool) -> Response:
+    """`lasting` where the address names the index's version: what is there never changes."""
     try:
         data = entry.picture()
     except InputError as error:
         raise HTTPException(404, str(error)) from error
-    # Its address names the version of the index, so what is there never changes.
-    headers = {"Cache-Control": "private, max-age=31536000, immutable"}
+    caching = "private, max-age=31536000, immutable" if lasting else "no-cache"
+    headers = {"Cache-Control": caching}
     return Response(data, media_type=media_type(data), headers=headers)
 
 

@@ -234,7 +234,7 @@ def test_unreadable_images_are_named_and_too_many_are_an_error(
         build_index.run(replace(out, out=str(tmp_path / "strict"), max_rejected=0.0))
 
 
-def _damage(dataset: Path, row: int) -> None:
+def _damage(dataset: Path, row: int, kind: str = "distractors") -> None:
     """Make one image of a dataset unreadable, with a manifest that says nothing of it."""
     old = next(iter(open_manifest(str(dataset)).shards.values()))
     rows = pq.read_table(dataset / old.record.path).to_pylist()
@@ -243,7 +243,47 @@ def _damage(dataset: Path, row: int) -> None:
 
     record = write_shard(str(dataset), old.record.path, old.record.split, to_table(rows))
     result = ShardResult(record, old.objects, old.trajectories, old.by_blur_level)
-    Manifest("distractors", {}).with_shards([result]).finished().save(str(dataset))
+    Manifest(kind, {}).with_shards([result]).finished().save(str(dataset))
+
+
+def test_an_image_with_two_roles_may_be_unreadable(
+    config: BuildIndexConfig, tmp_path: Path
+) -> None:
+    make_dataset(tmp_path / "data", {"test": 4})
+    labels = read_labels(str(tmp_path / "data"), open_manifest(str(tmp_path / "data")), "test")
+    sides = queries_and_database(labels, config.seed)
+    both = np.intersect1d(sides.database, sides.per_level)
+    _damage(tmp_path / "data", row=int(labels.row[both[0]]), kind="dataset")
+    damaged = replace(config, data=str(tmp_path / "data"), distractors=None, max_rejected=0.1)
+    manifest = build_index.run(replace(damaged, out=str(tmp_path / "out" / "index")))
+    assert [len(part.unreadable) for part in manifest.parts] == [0, 1, 1]
+    assert len(manifest.unreadable) == 1
+
+
+def test_another_model_or_dataset_in_its_place_is_noticed(
+    config: BuildIndexConfig, tmp_path: Path
+) -> None:
+    for name in ("model", "data"):
+        shutil.copytree(getattr(config, name), tmp_path / name)
+    make_dataset(tmp_path / "more", {"distractor": 1}, trajectories=2, first=200)
+    out = str(tmp_path / "out" / "index")
+    own = {"model": str(tmp_path / "model"), "data": str(tmp_path / "data")}
+    first = build_index.run(replace(config, distractors=None, out=out, **own))
+    with pytest.raises(InputError, match="has no distractor images"):
+        build_index.run(replace(config, **own, out=out, distractors=own["data"]))
+    add = BuildIndexConfig(out=out, add=(str(tmp_path / "more"),), num_cpus=2)
+    shutil.rmtree(own["model"])
+    make_model(tmp_path / "model", seed=5)
+    with pytest.raises(InputError, match="not the model that built the index"):
+        build_index.run(add)
+    shutil.rmtree(own["model"])
+    shutil.move(shutil.copytree(config.model, tmp_path / "copy"), own["model"])
+    shutil.rmtree(own["data"])
+    make_dataset(tmp_path / "data", {"test": 3})
+    with pytest.raises(InputError, match="not the dataset any more"):
+        build_index.run(add)
+    # What was refused left the index as it was.
+    assert open_index_manifest(out) == first
 
 
 def test_report_has_the_numbers_of_the_protocols(index: Path, tmp_path: Path) -> None:
