@@ -3,9 +3,9 @@
     python benchmarks/embedding.py                      the quick network, under two minutes
     python benchmarks/embedding.py --preset paper       ResNet-50 at 240x320
 
-The bare network gets decoded batches that lie in memory, in as many processes of one thread as the
-machine has cores. The actors read shards, decode, embed and write descriptors, one per core; their
-time is counted from the first finished part on, when all of them have started.
+The bare network gets one decoded batch that lies in memory, in as many processes of one thread as
+the machine has cores. The actors read shards, decode, embed and write descriptors, one per core;
+their time is counted from the first finished part on, when all of them have started.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from benchmarks.training_step import new_model
 from bridge.checkpoint import save_model
 from bridge.dataset.labels import read_labels
 from bridge.dataset.manifest import open_manifest
+from bridge.images import decode_batch
 from bridge.index_folder import PartRecord
 from bridge.presets import PRESETS
 from pipelines import cluster
@@ -56,19 +57,21 @@ class Config:
     """Markdown file to write, with the figures as JSON beside it."""
 
 
-def bare_rate(model: str, workers: int, seconds: float) -> float:
+def bare_rate(model: str, dataset: str, workers: int, seconds: float) -> float:
     """Images per second of `workers` processes of one thread that only run the network."""
     with mp.get_context("spawn").Manager() as manager:
         rates, start = manager.list(), manager.Barrier(workers)
-        mp.spawn(_bare, (model, seconds, start, rates), nprocs=workers)
+        mp.spawn(_bare, (model, dataset, seconds, start, rates), nprocs=workers)
         return sum(rates)
 
 
-def _bare(rank: int, model: str, seconds: float, start: Any, rates: Any) -> None:
+def _bare(rank: int, model: str, dataset: str, seconds: float, start: Any, rates: Any) -> None:
     torch.set_num_threads(1)
     network = bridge.load(model)
-    images = torch.randint(0, 256, (BATCH, 3, *network.config.image_size), dtype=torch.uint8)
-    images = images.contiguous(memory_format=torch.channels_last)
+    labels = read_labels(dataset, open_manifest(dataset), "train")
+    pixels = np.empty((BATCH, *network.config.image_size, 3), np.uint8)
+    decode_batch(labels.take(np.arange(BATCH)).read_images(), pixels)
+    images = torch.from_numpy(pixels).permute(0, 3, 1, 2)
     network.describe(images)
     start.wait()
     began, count = time.perf_counter(), 0
@@ -104,7 +107,9 @@ def measure(config: Config) -> dict[str, float]:
         network = new_model(replace(preset.model, num_classes=0), 0)
         save_model(network, folder / "model")
         write_pictures(folder / "data", min(config.part, 512), size=config.stored_size)
-        bare = bare_rate(str(folder / "model"), config.workers, config.seconds)
+        bare = bare_rate(
+            str(folder / "model"), str(folder / "data"), config.workers, config.seconds
+        )
         cluster.connect(config.workers)
         actors = actor_rate(str(folder / "model"), str(folder / "data"), str(folder), config)
     return {"bare": bare, "actors": actors, "ratio": actors / bare}
