@@ -5,9 +5,7 @@ The inner product of L2-normalised descriptors is their cosine similarity.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
-from uuid import uuid4
 
 import faiss
 import numpy as np
@@ -35,20 +33,13 @@ def save_index(index: faiss.Index, path: str | Path) -> None:
 
     It is written piece by piece: no second copy of it is held.
     """
-    fs, inner = storage.filesystem(path)
     if storage.is_uri(path):
+        fs, inner = storage.filesystem(path)
         with fs.open_output_stream(inner) as stream:
             faiss.write_index(index, faiss.PyCallbackIOWriter(stream.write))
         return
-    os.makedirs(os.path.dirname(inner), exist_ok=True)
-    temporary = f"{inner}.tmp-{uuid4().hex[:8]}"
-    try:
+    with storage.replaced(path) as temporary:
         faiss.write_index(index, temporary)
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, inner)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
 
 
 def load_index(path: str | Path, *, mmap: bool = False) -> faiss.Index:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -75,17 +77,26 @@ def write_bytes(path: str | Path, data: bytes | memoryview) -> None:
         with fs.open_output_stream(inner) as stream:
             stream.write(data)
         return
+    with replaced(path) as temporary, open(temporary, "wb") as file:
+        file.write(data)
+
+
+@contextmanager
+def replaced(path: str | Path) -> Iterator[str]:
+    """A temporary file to write in the block; it takes the place of a local file at its end.
+
+    An error in the block leaves the old file.
+    """
+    _, inner = filesystem(path)
     os.makedirs(os.path.dirname(inner), exist_ok=True)
     temporary = f"{inner}.tmp-{uuid4().hex[:8]}"
     try:
-        with open(temporary, "wb") as file:
-            file.write(data)
-            file.flush()
+        yield temporary
+        with open(temporary, "rb") as file:
             os.fsync(file.fileno())
         os.replace(temporary, inner)
-    except BaseException:
+    finally:
         Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def read_json(path: str | Path) -> Any:
