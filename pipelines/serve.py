@@ -53,8 +53,6 @@ class ServeConfig:
     """CPUs of each; default: an even share, up to 4."""
     batch_size: int = 32
     """Most requests that are embedded together."""
-    batch_wait_ms: float = 5.0
-    """How long a request waits for others to be embedded together with."""
     max_waiting: int = 256
     """Requests that may wait; more are answered with 503."""
     timeout: float = 30.0
@@ -72,7 +70,9 @@ def run(config: ServeConfig) -> None:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: stopped.set())
         print(f"The search page is at {address} (Ctrl-C stops it).", flush=True)
-        stopped.wait()
+        # A signal that another thread received is handled when this one next wakes up.
+        while not stopped.wait(1.0):
+            pass
         print("stopping", flush=True)
 
 
@@ -115,7 +115,6 @@ def service_options(config: ServeConfig) -> ServiceOptions:
         replicas=config.replicas,
         gpu=config.gpu,
         batch_size=config.batch_size,
-        batch_wait=config.batch_wait_ms / 1000,
         max_waiting=config.max_waiting,
         timeout=config.timeout,
         limits=config.limits,

@@ -20,6 +20,7 @@ from bridge.catalogue import Catalogue
 from bridge.index_folder import open_index_manifest
 from bridge.searcher import Query, Searcher
 from bridge.web.app import RETRY_AFTER, Overloaded, Searched, create_app
+from bridge.web.batcher import Batcher
 from bridge.web.uploads import Limits
 
 SEARCHING_PER_PAGE = 4
@@ -38,7 +39,6 @@ class ServiceOptions:
     replicas: int
     gpu: bool
     batch_size: int
-    batch_wait: float
     max_waiting: int
     timeout: float
     limits: Limits
@@ -58,16 +58,13 @@ class SearchModel:
         )
         # Filters are ready before the first request that has one.
         _ = self._searcher.catalogue.columns
-        self.search.set_max_batch_size(options.batch_size)
-        self.search.set_batch_wait_timeout_s(options.batch_wait)
+        self._batcher = Batcher(self._answer, options.batch_size)
 
-    @serve.batch
-    async def search(self, requests: list[Sequence[Query]]) -> list[Searched]:
-        """Answer requests of one or several pictures each; the page has checked them."""
-        # The event loop goes on collecting the next batch.
-        return await asyncio.to_thread(self._answer, requests)
+    async def search(self, queries: Sequence[Query]) -> Searched:
+        """Answer a request of one or several pictures, which the page has checked."""
+        return await self._batcher.ask(queries)
 
-    def _answer(self, requests: list[Sequence[Query]]) -> list[Searched]:
+    def _answer(self, requests: Sequence[Sequence[Query]]) -> list[Searched]:
         answers = self._searcher.answer([query for request in requests for query in request])
         rest = iter(answers)
         return [Searched([next(rest) for _ in request], len(requests)) for request in requests]
