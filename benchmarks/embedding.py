@@ -4,14 +4,17 @@
     python benchmarks/embedding.py --preset paper       ResNet-50 at 240x320
 
 The bare network gets one decoded batch that lies in memory, in as many processes of one thread as
-the machine has cores. The actors read shards, decode, embed and write descriptors, one per core;
-their time is counted from the first finished part on, when all of them have started.
+there are actors; then the same processes also decode. The actors read shards, decode, embed and
+write descriptors, one per core; their time is counted from the first finished part on, when all of
+them have started. All have the same batch size and the same way with memory.
 """
 
 from __future__ import annotations
 
+import os
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,13 +31,12 @@ from benchmarks.training_step import new_model
 from bridge.checkpoint import save_model
 from bridge.dataset.labels import read_labels
 from bridge.dataset.manifest import open_manifest
+from bridge.embedding import default_batch_size
 from bridge.images import decode_batch
 from bridge.index_folder import PartRecord
 from bridge.presets import PRESETS
 from pipelines import cluster
 from pipelines.embedding import EmbedOptions, Part, embed_parts
-
-BATCH = 64
 
 
 @dataclass(frozen=True)
@@ -43,42 +45,64 @@ class Config:
 
     preset: str = "quick"
     """The network: paper, strong or quick, with random weights."""
+    data: str = ""
+    """A dataset with training images; random pictures are made without it."""
     stored_size: tuple[int, int] = (240, 320)
-    """Height and width of the images in the dataset."""
+    """Height and width of those."""
     part: int = 512
     """Images per unit of work."""
-    parts: int = 6
+    parts: int = 30
     """Units of work of each actor; the first of each is not timed."""
-    seconds: float = 10.0
-    """For the bare network."""
+    seconds: float = 20.0
+    """For the bare network, half of them before the actors and half after, and as many again for
+    the network with decoding."""
     workers: int = 2
     """Processes."""
     out: Path | None = None
     """Markdown file to write, with the figures as JSON beside it."""
 
 
-def bare_rate(model: str, dataset: str, workers: int, seconds: float) -> float:
-    """Images per second of `workers` processes of one thread that only run the network."""
+def bare_rates(model: str, dataset: str, workers: int, seconds: float) -> tuple[float, float]:
+    """Images per second of `workers` processes of one thread that only run the network, and of the
+    same that also decode."""
+    os.environ.update(cluster.TENSORS_ON_CPU["env_vars"])
     with mp.get_context("spawn").Manager() as manager:
         rates, start = manager.list(), manager.Barrier(workers)
         mp.spawn(_bare, (model, dataset, seconds, start, rates), nprocs=workers)
-        return sum(rates)
+        bare, decoding = (sum(column) for column in zip(*rates, strict=True))
+        return bare, decoding
 
 
 def _bare(rank: int, model: str, dataset: str, seconds: float, start: Any, rates: Any) -> None:
     torch.set_num_threads(1)
     network = bridge.load(model)
+    batch = default_batch_size(network)
     labels = read_labels(dataset, open_manifest(dataset), "train")
-    pixels = np.empty((BATCH, *network.config.image_size, 3), np.uint8)
-    decode_batch(labels.take(np.arange(BATCH)).read_images(), pixels)
+    encoded = labels.take(np.arange(batch)).read_images()
+    pixels = np.empty((batch, *network.config.image_size, 3), np.uint8)
+    decode_batch(encoded, pixels)
     images = torch.from_numpy(pixels).permute(0, 3, 1, 2)
-    network.describe(images)
+
+    def decode_and_describe() -> None:
+        decode_batch(encoded, pixels)
+        network.describe(images)
+
+    rates.append(
+        tuple(
+            batch * _calls_per_second(call, seconds, start)
+            for call in (lambda: network.describe(images), decode_and_describe)
+        )
+    )
+
+
+def _calls_per_second(call: Callable[[], object], seconds: float, start: Any) -> float:
+    call()
     start.wait()
     began, count = time.perf_counter(), 0
     while time.perf_counter() - began < seconds:
-        network.describe(images)
-        count += BATCH
-    rates.append(count / (time.perf_counter() - began))
+        call()
+        count += 1
+    return count / (time.perf_counter() - began)
 
 
 def actor_rate(model: str, dataset: str, out: str, config: Config) -> float:
@@ -90,45 +114,50 @@ def actor_rate(model: str, dataset: str, out: str, config: Config) -> float:
         Part(PartRecord(f"{number:05d}.parquet", "query", 0, "", ""), labels.take(own), "train")
         for number, own in enumerate(rows)
     ]
-    options = EmbedOptions(model, "float32", BATCH, config.workers, use_gpu=False)
-    done = [
-        (time.perf_counter(), record.rows + len(record.unreadable))
+    options = EmbedOptions(model, "float32", None, config.workers, use_gpu=False)
+    # When a part was written, and not when the driver hears of it, which may be much later.
+    done = sorted(
+        ((Path(out) / record.path).stat().st_mtime, record.rows + len(record.unreadable))
         for record in embed_parts(parts, out, options)
-    ]
+    )
     first = config.workers - 1
     return sum(rows for _, rows in done[first + 1 :]) / (done[-1][0] - done[first][0])
 
 
 def measure(config: Config) -> dict[str, float]:
-    """Images per second of both, and their ratio."""
+    """Images per second of all three, and of the actors as a share of the other two."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         preset = PRESETS[config.preset]
         network = new_model(replace(preset.model, num_classes=0), 0)
         save_model(network, folder / "model")
-        write_pictures(folder / "data", min(config.part, 512), size=config.stored_size)
-        bare = bare_rate(
-            str(folder / "model"), str(folder / "data"), config.workers, config.seconds
-        )
+        dataset = config.data
+        if not dataset:
+            dataset = str(folder / "data")
+            write_pictures(folder / "data", min(config.part, 512), size=config.stored_size)
+        model = str(folder / "model")
         cluster.connect(config.workers)
-        actors = actor_rate(str(folder / "model"), str(folder / "data"), str(folder), config)
-    return {"bare": bare, "actors": actors, "ratio": actors / bare}
+        # Before and after, for a machine whose speed drifts.
+        before = bare_rates(model, dataset, config.workers, config.seconds / 2)
+        actors = actor_rate(model, dataset, name, config)
+        after = bare_rates(model, dataset, config.workers, config.seconds / 2)
+        bare, decoding = np.mean([before, after], axis=0).tolist()
+    return {
+        "bare": bare,
+        "decoding": decoding,
+        "actors": actors,
+        "ratio": actors / bare,
+        "ratio_decoding": actors / decoding,
+    }
 
 
 def main(config: Config) -> None:
     found = measure(config)
     size = "x".join(map(str, PRESETS[config.preset].model.image_size))
-    text = table(
-        ("network", "bare, images/s", "build_index.py, images/s", "ratio"),
-        [
-            (
-                f"{config.preset}, {size}",
-                f"{found['bare']:,.1f}",
-                f"{found['actors']:,.1f}",
-                f"{found['ratio']:.2f}",
-            )
-        ],
-    )
+    header = "network|bare, images/s|and decoding|build_index.py|of bare|of bare and decoding"
+    rates = (f"{found[name]:,.1f}" for name in ("bare", "decoding", "actors"))
+    ratios = (f"{found[name]:.2f}" for name in ("ratio", "ratio_decoding"))
+    text = table(header.split("|"), [(f"{config.preset}, {size}", *rates, *ratios)])
     save(config.out, text, {"config": config.preset, **found})
 
 

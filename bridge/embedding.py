@@ -16,6 +16,13 @@ from bridge.model import Bridge, BridgeOutput
 Precision = Literal["float32", "bfloat16"]
 """In which the backbone computes; pooling, norms and descriptors are float32 in any case."""
 
+MAX_BATCH = 64
+"""Images per forward pass where nothing else is said."""
+
+MAX_PIXELS_ON_CPU = 16 * 240 * 320
+"""Of a forward pass on a CPU where nothing else is said. More are no faster, and there may be an
+actor on every core."""
+
 PART = 8
 """Images that a thread decodes at a time."""
 
@@ -43,15 +50,17 @@ def embed_encoded(
     model: Bridge,
     images: Sequence[Encoded],
     *,
-    batch_size: int = 64,
+    batch_size: int | None = None,
     threads: int = 2,
     precision: Precision = "float32",
 ) -> Embedded:
     """Decode and embed encoded pictures on the model's device.
 
-    A picture that cannot be decoded is left out and reported, never replaced.
+    A picture that cannot be decoded is left out and reported, never replaced. Without a batch size
+    it is `default_batch_size`.
     """
     device = next(model.parameters()).device
+    batch_size = batch_size or default_batch_size(model)
     autocast = torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
     outputs: list[BridgeOutput] = []
     rows: list[int] = []
@@ -72,6 +81,14 @@ def embed_encoded(
     assert descriptors is not None
     blur = None if opacity is None else 1 - opacity
     return Embedded(descriptors, blur, boxes, np.array(rows, dtype=np.int64), unreadable)
+
+
+def default_batch_size(model: Bridge) -> int:
+    """Images per forward pass: `MAX_BATCH`, on a CPU fewer where they are large."""
+    if next(model.parameters()).device.type != "cpu":
+        return MAX_BATCH
+    height, width = model.config.image_size
+    return max(1, min(MAX_BATCH, MAX_PIXELS_ON_CPU // (height * width)))
 
 
 def _joined(parts: Sequence[torch.Tensor | None]) -> np.ndarray | None:

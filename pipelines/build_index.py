@@ -70,8 +70,8 @@ class BuildIndexConfig:
     """Whether each of them has a GPU; default: where the cluster has any."""
     precision: Precision | None = None
     """In which the network computes; default: bfloat16 on GPUs, float32 on CPUs."""
-    batch_size: int = 64
-    """Images per forward pass."""
+    batch_size: int | None = None
+    """Images per forward pass; default: 64, on CPUs fewer where they are large."""
     max_rejected: float = 0.01
     """Give up when more than this share of the images cannot be decoded."""
     num_cpus: int | None = None

@@ -53,7 +53,7 @@ class EmbedOptions:
 
     model: str
     precision: Precision
-    batch_size: int
+    batch_size: int | None
     num_workers: int | None
     use_gpu: bool
 
@@ -107,6 +107,7 @@ def embed_parts(parts: Sequence[Part], out: str, options: EmbedOptions) -> Itera
         ),
         num_gpus=1 if options.use_gpu else None,
         num_cpus=None if options.use_gpu else 1,
+        runtime_env=None if options.use_gpu else cluster.TENSORS_ON_CPU,
     )
     for row in dataset.iter_rows():
         yield row["item"]

@@ -22,6 +22,7 @@ from bridge.searcher import Query, Searcher
 from bridge.web.app import RETRY_AFTER, Overloaded, Searched, create_app
 from bridge.web.batcher import Batcher
 from bridge.web.uploads import Limits
+from pipelines import cluster
 
 SEARCHING_PER_PAGE = 4
 """Replicas that search for each one that answers HTTP."""
@@ -102,7 +103,11 @@ def search_application(options: ServiceOptions, cpus: float) -> serve.Applicatio
     model = serve.deployment(
         SearchModel,
         num_replicas=options.replicas,
-        ray_actor_options={"num_cpus": cpus, "num_gpus": 1 if options.gpu else 0},
+        ray_actor_options={
+            "num_cpus": cpus,
+            "num_gpus": 1 if options.gpu else 0,
+            "runtime_env": {} if options.gpu else cluster.TENSORS_ON_CPU,
+        },
         max_ongoing_requests=at_once,
         max_queued_requests=options.max_waiting,
         logging_config=_QUIET,
