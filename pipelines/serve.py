@@ -11,15 +11,17 @@ import ipaddress
 import logging
 import signal
 import socket
-import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from urllib.request import urlopen
 
+import numpy as np
 from ray import serve
 
 from bridge import cli, storage
 from bridge.errors import InputError
-from bridge.images import MAX_PIXELS
+from bridge.images import MAX_PIXELS, encode
 from bridge.index import open_search_index
 from bridge.index_folder import open_index_manifest
 from bridge.searcher import model_of
@@ -65,14 +67,14 @@ class ServeConfig:
 
 def run(config: ServeConfig) -> None:
     """Serve until interrupted."""
-    stopped = threading.Event()
+    signals: list[int] = []
     with service(config) as address:
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: stopped.set())
+            # A lock, as an Event has, would hang when the next signal interrupts the handler.
+            signal.signal(number, lambda received, _: signals.append(received))
         print(f"The search page is at {address} (Ctrl-C stops it).", flush=True)
-        # A signal that another thread received is handled when this one next wakes up.
-        while not stopped.wait(1.0):
-            pass
+        while not signals:
+            time.sleep(0.5)
         print("stopping", flush=True)
 
 
@@ -94,7 +96,10 @@ def service(config: ServeConfig) -> Iterator[str]:
     serve.start(proxy_location="HeadOnly", http_options={"host": config.host, "port": config.port})
     try:
         serve.run(application, name=NAME, route_prefix="/")
-        yield f"http://{_url_host(config.host)}:{config.port}/"
+        address = f"http://{_url_host(config.host)}:{config.port}/"
+        # The first search takes seconds: it is ours.
+        urlopen(f"{address}api/search", encode(np.zeros((8, 8, 3), np.uint8))).close()
+        yield address
     finally:
         serve.shutdown()
 

@@ -291,6 +291,9 @@ def test_the_command_serves_until_it_is_interrupted(index: Path, tmp_path: Path)
         assert process.stdout is not None
         line = next(text for text in process.stdout if text.startswith("The search page is at "))
         assert Client(line.split()[5]).get("/healthz").status == 200
-        process.send_signal(signal.SIGINT)
+        # Impatient people press Ctrl-C twice.
+        for number in (signal.SIGINT, signal.SIGTERM) * 10:
+            process.send_signal(number)
+        process.wait(timeout=180)
         assert process.stdout.read().startswith("stopping\n")
     assert process.returncode == 0
