@@ -1,6 +1,6 @@
 """Images embedded per second by `build_index.py`'s actors, against the bare network.
 
-    python benchmarks/embedding.py                      the quick network, under two minutes
+    python benchmarks/embedding.py                      the quick network, some minutes
     python benchmarks/embedding.py --preset paper       ResNet-50 at 240x320
 
 The bare network gets one decoded batch that lies in memory, in as many processes of one thread as

@@ -21,7 +21,7 @@ TENSORS_ON_CPU = {
 }
 """Runtime environment of an actor that runs a network on CPUs: freed memory is kept for the next
 tensor. Otherwise glibc asks the kernel anew for every large block, which the kernel fills with
-zeros page by page, for up to half of the time of a forward pass."""
+zeros page by page, for a third of the time of a forward pass."""
 
 
 def connect(num_cpus: int | None = None, *, dashboard: bool = False) -> None:
