@@ -12,8 +12,8 @@ import numpy as np
 
 from benchmarks.tables import one_core
 from bridge.blur import blur_severity, eight_bit
-from bridge.errors import InputError
-from bridge.progress import progress
+from bridge.common.errors import InputError
+from bridge.common.progress import progress
 from bridge.shard_plan import spread
 from bridge.simulator import Mesh, MeshError, ObjectEntry, Trajectory, sample_trajectory
 from bridge.simulator.filters import stays_in_view

@@ -23,7 +23,7 @@ import tyro
 from numpy.typing import NDArray
 
 from benchmarks import tables
-from bridge import storage
+from bridge.common import storage
 from bridge.index import open_search_index, search
 from bridge.index_folder import (
     DATABASE,

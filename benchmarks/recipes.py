@@ -22,11 +22,11 @@ from typing import Any
 import torch
 
 from benchmarks.tables import save, table
-from bridge import cli, storage
 from bridge.augmentation import Augmentation
 from bridge.bliss import BlissConfig
+from bridge.common import cli, storage
+from bridge.common.errors import InputError
 from bridge.dataset.manifest import open_manifest
-from bridge.errors import InputError
 from bridge.losses import LossConfig
 from bridge.model import QUICK, Bridge, ModelConfig
 from bridge.presets import PRESETS

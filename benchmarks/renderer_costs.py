@@ -12,7 +12,7 @@ import psutil
 
 from benchmarks.fidelity import WINDOWS, Case, compare, images_of
 from benchmarks.tables import one_core
-from bridge.progress import progress
+from bridge.common.progress import progress
 from bridge.simulator import make_renderer
 from bridge.simulator.exposure import NUM_WINDOWS
 from bridge.simulator.lighting import Lighting

@@ -30,9 +30,9 @@ from benchmarks.renderer_costs import cycles_curve, raster_curve
 from benchmarks.renderer_figures import Row, draw_curves, draw_picture, save_figure, save_picture
 from benchmarks.renderer_report import ALPHA_TARGET, DEFAULT_STEP, Results, figures, markdown
 from benchmarks.tables import save
-from bridge import cli
-from bridge.errors import InputError
-from bridge.progress import progress
+from bridge.common import cli
+from bridge.common.errors import InputError
+from bridge.common.progress import progress
 from bridge.simulator import (
     Backgrounds,
     PhotoBackgrounds,

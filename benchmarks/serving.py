@@ -21,9 +21,9 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from benchmarks.tables import save, table
-from bridge import cli, storage
 from bridge.catalogue import Catalogue
-from bridge.errors import InputError
+from bridge.common import cli, storage
+from bridge.common.errors import InputError
 from bridge.index_folder import open_index_manifest
 
 PICTURES = 64

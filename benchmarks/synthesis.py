@@ -18,11 +18,11 @@ from benchmarks.synthesis_report import Results, figures, markdown
 from benchmarks.synthesis_stages import ObjectCost, TimedRenderer, measure_object, timed
 from benchmarks.synthesis_workers import measure_workers
 from benchmarks.tables import one_core, save
-from bridge import cli
+from bridge.common import cli
+from bridge.common.errors import InputError
+from bridge.common.progress import progress
 from bridge.dataset.schema import to_table
 from bridge.dataset.shards import ShardRecord, write_shard
-from bridge.errors import InputError
-from bridge.progress import progress
 from bridge.shard_plan import plan_shards, spread
 from bridge.simulator import (
     Backgrounds,

@@ -30,8 +30,8 @@ from benchmarks.training_report import markdown
 from benchmarks.training_scaling import measure_scaling
 from benchmarks.training_step import measure_step, new_model
 from benchmarks.training_wait import LINE, measure_wait
-from bridge import cli
-from bridge.errors import InputError
+from bridge.common import cli
+from bridge.common.errors import InputError
 from bridge.presets import PRESETS
 from bridge.recipe import Compute
 from bridge.training_data import TrainingData

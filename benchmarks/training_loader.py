@@ -29,13 +29,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from benchmarks.tables import save, table
-from bridge import cli
 from bridge.bliss import BlissConfig, BlissSampler, positions
+from bridge.common import cli
+from bridge.common.errors import InputError
+from bridge.common.images import Encoded, decode, encode
 from bridge.dataset.cache import ImageCache
 from bridge.dataset.labels import Labels
 from bridge.dataset.manifest import open_manifest
-from bridge.errors import InputError
-from bridge.images import Encoded, decode, encode
 from bridge.training_data import TrainingData, prefetch, select_training_images
 
 TUPLES = 32

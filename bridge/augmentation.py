@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from bridge.errors import InputError
+from bridge.common.errors import InputError
 
 LUMINANCE = (0.299, 0.587, 0.114)
 

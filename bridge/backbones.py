@@ -12,8 +12,8 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from bridge import storage
-from bridge.errors import InputError
+from bridge.common import storage
+from bridge.common.errors import InputError
 from bridge.folding import CALIBRATION_SIZE, calibrate, fold_norms, photo_noise
 from bridge.weights import load_exactly, pair_in_order, parse_tensors, read_tensors
 

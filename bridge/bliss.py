@@ -13,8 +13,8 @@ from typing import Literal
 
 import numpy as np
 
-from bridge.dataset.splits import rng_for
-from bridge.errors import InputError
+from bridge.common.chance import rng_for
+from bridge.common.errors import InputError
 
 MAX_RANGE = 9
 """Between the blur levels 1 and 10; at this range no pair of images is ruled out by its levels."""

@@ -13,9 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import ArrayLike, NDArray
 
-from bridge import storage
+from bridge.common import storage
+from bridge.common.errors import InputError
 from bridge.dataset.shards import read_image
-from bridge.errors import InputError
 from bridge.index_folder import DISTRACTOR, QUERY, IndexManifest, PartRecord, RowReader, read_part
 
 Box = tuple[float, float, float, float]

@@ -11,8 +11,8 @@ import pyarrow.fs as pafs
 import safetensors.torch
 import torch
 
-from bridge import storage
-from bridge.errors import InputError
+from bridge.common import storage
+from bridge.common.errors import InputError
 from bridge.model import Bridge, ModelConfig
 from bridge.published import from_authors_state_dict
 from bridge.weights import load_exactly, parse_tensors, read_tensors

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-from bridge.images import Encoded, decode_batch
+from bridge.common.images import Encoded, decode_batch
 from bridge.model import Bridge, BridgeOutput
 
 Precision = Literal["float32", "bfloat16"]

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bridge.common.errors import InputError
+from bridge.common.images import ImageFormat
 from bridge.dataset.schema import to_table
 from bridge.dataset.shards import encode_parquet
-from bridge.errors import InputError
-from bridge.images import ImageFormat
 from bridge.shard_plan import spread
 from bridge.simulator import Backgrounds, Mesh, MeshError, ObjectEntry, SimulatorConfig, simulate
 from bridge.synthesis import make_rows, renderer_for

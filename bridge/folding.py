@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from bridge.errors import InputError
+from bridge.common.errors import InputError
 
 CALIBRATION_IMAGES = 8
 CALIBRATION_SIZE = 64

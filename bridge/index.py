@@ -11,8 +11,8 @@ import faiss
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bridge import storage
-from bridge.errors import InputError
+from bridge.common import storage
+from bridge.common.errors import InputError
 from bridge.index_folder import FAISS_FILE, IndexManifest
 from bridge.index_types import Layout, is_of_type, search_allowed, set_effort
 

@@ -22,10 +22,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import ArrayLike
 
-from bridge import storage
+from bridge.common import storage
+from bridge.common.errors import InputError
 from bridge.dataset.labels import boxes_of
 from bridge.dataset.shards import encode_parquet
-from bridge.errors import InputError
 
 INDEX_VERSION = 2
 MANIFEST = "manifest.json"

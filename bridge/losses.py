@@ -14,7 +14,7 @@ import torch.nn.functional as F
 
 from bridge.bliss import WINDOW_TOLERANCE, BlissConfig
 from bridge.classifiers import ArcFace, CurricularFace
-from bridge.errors import InputError
+from bridge.common.errors import InputError
 from bridge.model import ModelConfig
 
 

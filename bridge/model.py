@@ -17,7 +17,7 @@ from torch import nn
 
 from bridge.backbones import Norm, build_backbone
 from bridge.classifiers import ArcFace, CurricularFace
-from bridge.errors import InputError
+from bridge.common.errors import InputError
 
 HeadName = Literal["cls", "blur", "loc"]
 HEADS: tuple[HeadName, ...] = get_args(HeadName)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import torch
 
-from bridge.errors import InputError
+from bridge.common.errors import InputError
 from bridge.model import PAPER, Bridge
 from bridge.weights import load_exactly
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 from bridge.augmentation import Augmentation
 from bridge.bliss import BlissConfig
-from bridge.errors import InputError
+from bridge.common.errors import InputError
 from bridge.losses import LossConfig
 from bridge.training_data import BlurTarget
 

@@ -13,8 +13,8 @@ from typing import Any, Protocol
 import numpy as np
 from torch.utils.tensorboard import SummaryWriter
 
-from bridge import storage
-from bridge.progress import duration
+from bridge.common import storage
+from bridge.common.progress import duration
 from bridge.validation import CHOICE, TOP
 
 METRICS_FILE = "metrics.jsonl"

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Literal
 
+from bridge.common.chance import rng_for
 from bridge.dataset.schema import SPLITS
 from bridge.dataset.shards import shard_path
-from bridge.dataset.splits import rng_for, split_objects
+from bridge.dataset.splits import split_objects
 from bridge.simulator import ObjectEntry
 
 Kind = Literal["dataset", "distractors"]

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 import faiss
 import numpy as np
 
+from bridge.common.chance import rng_for
 from bridge.dataset.shards import read_image
-from bridge.dataset.splits import rng_for
 from bridge.index_folder import DISTRACTOR, Descriptors
 from bridge.report import Gallery, Tile
 from bridge.report.gallery import BEST, RANDOM, WORST

@@ -14,10 +14,10 @@ from typing import Any
 
 import pyarrow as pa
 
+from bridge.common.images import ImageFormat, encode
 from bridge.dataset.manifest import Adjustment, Rejection, ShardResult
 from bridge.dataset.schema import image_id, to_table
 from bridge.dataset.shards import write_shard
-from bridge.images import ImageFormat, encode
 from bridge.shard_plan import ShardTask
 from bridge.simulator import (
     Backgrounds,

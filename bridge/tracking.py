@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Literal, Protocol
 from uuid import uuid4
 
-from bridge import storage
-from bridge.errors import InputError
+from bridge.common import storage
+from bridge.common.errors import InputError
 
 TRACKING_FILE = "tracking.json"
 """In the run's folder: what the services call this run, so that a restart continues it there."""

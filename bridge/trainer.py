@@ -19,12 +19,12 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from bridge import storage
 from bridge.backbones import Norm
 from bridge.bliss import BlissSampler
 from bridge.checkpoint import WEIGHTS_FILE, save_model
+from bridge.common import storage
+from bridge.common.errors import InputError
 from bridge.distributed import World, union_over_ranks
-from bridge.errors import InputError
 from bridge.losses import check_losses
 from bridge.model import Bridge
 from bridge.recipe import Compute, Recipe

@@ -15,8 +15,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 from torch.utils.flop_counter import FlopCounterMode
 
+from bridge.common.progress import duration
 from bridge.model import Bridge
-from bridge.progress import duration
 from bridge.recipe import Compute, Recipe
 
 MOST_IMAGES_ON_CPU = 32

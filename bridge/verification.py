@@ -19,13 +19,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from bridge import storage
 from bridge.blur import blur_level
+from bridge.common import storage
+from bridge.common.chance import rng_for
+from bridge.common.images import ImageFormat, UnreadableImage, decode, encode
 from bridge.dataset.manifest import Manifest, ShardResult
 from bridge.dataset.schema import image_id, is_shard_schema
 from bridge.dataset.shards import open_shard, read_images, shard_path
-from bridge.dataset.splits import rng_for
-from bridge.images import ImageFormat, UnreadableImage, decode, encode
 from bridge.simulator import (
     Backgrounds,
     MeshError,

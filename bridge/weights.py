@@ -10,8 +10,8 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from bridge import storage
-from bridge.errors import InputError
+from bridge.common import storage
+from bridge.common.errors import InputError
 
 
 def read_tensors(path: str | Path) -> dict[str, torch.Tensor]:

@@ -20,12 +20,14 @@ from typing import Any
 import tyro
 
 import bridge
-from bridge import cli, storage
 from bridge.checkpoint import model_sha256
-from bridge.dataset.manifest import Manifest, open_manifest, refuse_difference
-from bridge.dataset.manifest_writer import ManifestWriter
+from bridge.common import cli, storage
+from bridge.common.errors import InputError
+from bridge.common.identity import refuse_difference
+from bridge.common.manifest_writer import ManifestWriter
+from bridge.common.progress import progress
+from bridge.dataset.manifest import Manifest, open_manifest
 from bridge.embedding import Precision
-from bridge.errors import InputError
 from bridge.index_folder import (
     DATABASE,
     DISTRACTOR,
@@ -38,7 +40,6 @@ from bridge.index_folder import (
     finished_parts,
     load_index_manifest,
 )
-from bridge.progress import progress
 from bridge.searcher import model_of
 from pipelines import cluster
 from pipelines.embedding import EmbedOptions, Part, embed_parts, plan_parts

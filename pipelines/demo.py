@@ -16,8 +16,8 @@ from typing import Any
 
 import torch
 
-from bridge import cli, storage
 from bridge.checkpoint import save_model
+from bridge.common import cli, storage
 from bridge.model import Bridge
 from pipelines import build_index, evaluate, synthesize, train
 

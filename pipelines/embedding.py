@@ -12,7 +12,7 @@ import pyarrow as pa
 import ray.data
 
 import bridge
-from bridge import storage
+from bridge.common import storage
 from bridge.dataset.labels import Labels, read_labels
 from bridge.dataset.manifest import Manifest
 from bridge.dataset.splits import (

@@ -19,9 +19,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from bridge import cli, storage
+from bridge.common import cli, storage
+from bridge.common.errors import InputError
+from bridge.common.progress import progress
 from bridge.dataset.manifest import open_manifest
-from bridge.errors import InputError
 from bridge.index_folder import (
     DATABASE,
     DATABASE_PER_LEVEL,
@@ -33,7 +34,6 @@ from bridge.index_folder import (
     read_descriptors,
 )
 from bridge.metrics import RetrievalResult, merge_results
-from bridge.progress import progress
 from bridge.protocols import PROTOCOLS, Result, Task, tasks
 from bridge.report import Estimates, Gallery, MethodResult, ReportData, write_report
 from bridge.report.gallery import HARDEST_DISTRACTORS

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bridge import storage
+from bridge.common import storage
 from bridge.index import load_index, save_index
 from bridge.index_folder import PartRecord, descriptor_matrix, read_part
 from bridge.index_quality import better_of, faiss_threads, nearest

@@ -15,8 +15,9 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from bridge import storage
-from bridge.errors import InputError
+from bridge.common import storage
+from bridge.common.errors import InputError
+from bridge.common.progress import progress
 from bridge.index import is_file, load_index, save_index
 from bridge.index_folder import (
     FAISS_FILE,
@@ -35,7 +36,6 @@ from bridge.index_types import (
     reserve,
     training_rows,
 )
-from bridge.progress import progress
 from pipelines import cluster
 from pipelines.index_shards import (
     Shard,

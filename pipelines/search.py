@@ -17,10 +17,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from bridge import cli, storage
 from bridge.catalogue import Box
-from bridge.errors import InputError
-from bridge.progress import progress
+from bridge.common import cli, storage
+from bridge.common.errors import InputError
+from bridge.common.progress import progress
 from bridge.searcher import TOP, Found, Searcher
 from bridge.web.gallery import Row, gallery_page, gallery_row
 

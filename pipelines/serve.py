@@ -19,9 +19,9 @@ from urllib.request import ProxyHandler, build_opener
 import numpy as np
 from ray import serve
 
-from bridge import cli, storage
-from bridge.errors import InputError
-from bridge.images import MAX_PIXELS, encode
+from bridge.common import cli, storage
+from bridge.common.errors import InputError
+from bridge.common.images import MAX_PIXELS, encode
 from bridge.index import open_search_index
 from bridge.index_folder import open_index_manifest
 from bridge.searcher import model_of

@@ -9,10 +9,10 @@ from collections.abc import Container, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
-from bridge import cli, storage
+from bridge.common import cli, storage
+from bridge.common.errors import InputError
+from bridge.common.images import ImageFormat
 from bridge.dataset.manifest import open_manifest
-from bridge.errors import InputError
-from bridge.images import ImageFormat
 from bridge.shard_plan import Kind, select_objects
 from bridge.simulator import (
     Backgrounds,

@@ -19,20 +19,14 @@ import sys
 from collections.abc import Sequence
 from itertools import islice
 
-from bridge import cli, storage
-from bridge.dataset.manifest import (
-    MANIFEST,
-    Adjustment,
-    Manifest,
-    Rejection,
-    load_manifest,
-    refuse_difference,
-)
-from bridge.dataset.manifest_writer import ManifestWriter
-from bridge.errors import InputError
+from bridge.common import cli, storage
+from bridge.common.errors import InputError
+from bridge.common.identity import refuse_difference
+from bridge.common.manifest_writer import ManifestWriter
+from bridge.common.progress import duration, progress
+from bridge.dataset.manifest import MANIFEST, Adjustment, Manifest, Rejection, load_manifest
 from bridge.estimate import measure
 from bridge.preview import contact_sheet, preview_rows
-from bridge.progress import duration, progress
 from bridge.shard_plan import ShardPlan, plan_shards
 from bridge.simulator import Backgrounds, ObjectEntry
 from bridge.simulator.exposure import NUM_WINDOWS

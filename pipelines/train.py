@@ -23,10 +23,11 @@ import ray.train
 import torch
 from ray.train.torch import TorchTrainer
 
-from bridge import cli, storage
 from bridge.bliss import BlissSampler
-from bridge.dataset.manifest import MANIFEST, open_manifest, refuse_difference
-from bridge.errors import InputError
+from bridge.common import cli, storage
+from bridge.common.errors import InputError
+from bridge.common.identity import refuse_difference
+from bridge.dataset.manifest import MANIFEST, open_manifest
 from bridge.losses import check_losses
 from bridge.model import Bridge
 from bridge.run_log import MetricsReader, format_line, read_metrics

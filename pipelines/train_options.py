@@ -6,8 +6,9 @@ import re
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
-from bridge import presets, storage
-from bridge.errors import InputError
+from bridge import presets
+from bridge.common import storage
+from bridge.common.errors import InputError
 from bridge.model import PAPER, ModelConfig
 from bridge.recipe import Compute, Recipe
 from bridge.tracking import TrackerName

@@ -12,7 +12,7 @@ from typing import Any
 import ray.train
 import torch
 
-from bridge import storage
+from bridge.common import storage
 from bridge.dataset.manifest import open_manifest
 from bridge.examples import draw_examples
 from bridge.model import Bridge

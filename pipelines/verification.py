@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bridge import storage
+from bridge.common import storage
+from bridge.common.chance import rng_for
+from bridge.common.errors import InputError
+from bridge.common.progress import progress
 from bridge.dataset.manifest import MANIFEST, Manifest, load_manifest
-from bridge.dataset.splits import rng_for
-from bridge.errors import InputError
-from bridge.progress import progress
 from bridge.simulator import Backgrounds
 from bridge.synthesis import renderer_for
 from bridge.verification import (

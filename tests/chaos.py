@@ -24,8 +24,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from bridge.common.storage import sha256
 from bridge.run_log import read_metrics
-from bridge.storage import sha256
 from tests.kills import KINDS, ROOT, start, strike
 
 TIMINGS = {"seconds", "images_per_second", "data_wait"}

@@ -10,10 +10,10 @@ import numpy as np
 import trimesh
 from PIL import Image
 
+from bridge.common.images import encode
 from bridge.dataset.manifest import Manifest, ShardResult
 from bridge.dataset.schema import image_id, to_table
 from bridge.dataset.shards import shard_path, write_shard
-from bridge.images import encode
 
 WINDOWS = 11
 

@@ -21,9 +21,10 @@ from ray.tune.integration.ray_train import TuneReportCallback
 from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search.optuna import OptunaSearch
 
-from bridge import cli, storage
-from bridge.dataset.manifest import open_manifest, refuse_difference
-from bridge.errors import InputError
+from bridge.common import cli, storage
+from bridge.common.errors import InputError
+from bridge.common.identity import refuse_difference
+from bridge.dataset.manifest import open_manifest
 from bridge.validation import CHOICE
 from pipelines import cluster, train
 from pipelines.train_options import (

@@ -16,7 +16,7 @@ from uuid import uuid4
 import numpy as np
 import pyarrow as pa
 
-from bridge import storage
+from bridge.common import storage
 from bridge.dataset.labels import Labels
 
 ROWS_PER_BATCH = 4096

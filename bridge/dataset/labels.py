@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from bridge import storage
+from bridge.common import storage
 from bridge.dataset.manifest import Manifest
 from bridge.dataset.schema import LABEL_COLUMNS, SHARD_SCHEMA, with_later_columns
 from bridge.dataset.shards import open_shard, read_images

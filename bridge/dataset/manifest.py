@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from bridge import storage
+from bridge.common import storage
+from bridge.common.errors import InputError
 from bridge.dataset.schema import SCHEMA_VERSION
 from bridge.dataset.shards import ShardRecord
-from bridge.errors import InputError
 
 MANIFEST = "manifest.json"
 
@@ -189,24 +189,3 @@ def open_manifest(dataset: str) -> Manifest:
             f"{dataset} is not complete: run the command that makes it again to finish it."
         )
     return manifest
-
-
-def config_difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
-    """Names and values of the options in which two configurations differ, for a message."""
-    missing = "(absent)"
-    names = sorted(k for k in {*old, *new} if old.get(k, missing) != new.get(k, missing))
-    return ", ".join(f"{k} {old.get(k, missing)} instead of {new.get(k, missing)}" for k in names)
-
-
-def refuse_difference(
-    folder: str, content: str, old: Mapping[str, Any], new: Mapping[str, Any]
-) -> None:
-    """Raise InputError where `folder`, made with `old`, is not what `new` would make.
-
-    `content` says what the folder holds then, e.g. "a run with another configuration".
-    """
-    difference = config_difference(old, new)
-    if difference:
-        raise InputError(
-            f"{folder} holds {content} ({difference}): choose another --out or remove it."
-        )

@@ -10,9 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from bridge import storage
+from bridge.common import storage
+from bridge.common.errors import InputError
 from bridge.dataset.schema import ROWS_PER_GROUP
-from bridge.errors import InputError
 
 
 @dataclass(frozen=True)

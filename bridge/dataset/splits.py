@@ -7,24 +7,18 @@ so that adding an object to a dataset changes nothing for the others.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
+from bridge.common.chance import rng_for
 from bridge.dataset.labels import Labels
 
 BLUR_LEVELS = 6
 """The benchmark uses levels 1..6; images of levels 7..10 are neither trained on nor searched."""
 
 ALL_BLUR_LEVELS = 10
-
-
-def rng_for(seed: int, *keys: str | int) -> np.random.Generator:
-    """A generator that depends on the seed and the keys only."""
-    digest = hashlib.sha256(repr(keys).encode()).digest()
-    return np.random.default_rng([seed, *np.frombuffer(digest[:16], np.uint32).tolist()])
 
 
 def split_objects(objects_by_category: Mapping[str, Iterable[str]], seed: int) -> dict[str, str]:

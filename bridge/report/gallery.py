@@ -13,8 +13,8 @@ from markupsafe import Markup
 from PIL import Image
 
 from bridge.blur import blur_level
-from bridge.errors import InputError
-from bridge.images import UnreadableImage, decode
+from bridge.common.errors import InputError
+from bridge.common.images import UnreadableImage, decode
 from bridge.report.templates import render
 
 RANDOM, BEST, WORST = "Random queries", "Best queries", "Worst queries"

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from bridge import storage
+from bridge.common import storage
 from bridge.report.data import ReportData
 from bridge.report.document import metrics_document
 from bridge.report.gallery import gallery_html

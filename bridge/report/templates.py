@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bridge.templates import templates_in
+from bridge.common.templates import templates_in
 
 render = templates_in(Path(__file__).parent)

@@ -11,8 +11,8 @@ from typing import Literal, Protocol
 import numpy as np
 from PIL import Image
 
-from bridge.errors import InputError
-from bridge.images import UnreadableImage, decode
+from bridge.common.errors import InputError
+from bridge.common.images import UnreadableImage, decode
 
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 MAX_BAD_DRAWS = 20

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from bridge.errors import InputError
+from bridge.common.errors import InputError
 from bridge.simulator.mesh import Mesh
 from bridge.simulator.mesh_file import MESH_SUFFIXES, load_mesh
 from bridge.simulator.procedural import FAMILIES, procedural_mesh

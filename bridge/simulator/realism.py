@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from bridge.images import decode
+from bridge.common.images import decode
 from bridge.simulator.lighting import GAMMA, Lamp, Lighting
 
 MAX_SENSOR_NOISE = 50.0

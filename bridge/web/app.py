@@ -16,9 +16,10 @@ from starlette.datastructures import MutableHeaders
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from bridge import __version__, storage
+from bridge import __version__
 from bridge.catalogue import Catalogue, Entry
-from bridge.errors import InputError
+from bridge.common import storage
+from bridge.common.errors import InputError
 from bridge.index_folder import IndexManifest
 from bridge.searcher import TOP, Found, Query
 from bridge.web.answers import Answers, Example, IndexAnswer, Problem, RequestLimits, answer

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from PIL import Image
 
 from bridge.catalogue import Box, Entry
-from bridge.errors import InputError
+from bridge.common.errors import InputError
 from bridge.searcher import Found, Hit, upright
 from bridge.web.app import STATIC
 from bridge.web.templates import render

@@ -7,8 +7,8 @@ import pytest
 
 from benchmarks import recipes
 from benchmarks.recipes import Config, variants
-from bridge.errors import InputError
-from bridge.storage import read_json
+from bridge.common.errors import InputError
+from bridge.common.storage import read_json
 from tests.factories import make_dataset
 
 FEW = ("strong", "paper")

@@ -10,7 +10,7 @@ from PIL import Image
 from benchmarks.fidelity import WINDOWS, alpha_error, choose_cases, colour_error, compare
 from benchmarks.renderer_costs import Cost, ratio
 from benchmarks.renderers import Config, run, why_no_cycles
-from bridge.errors import InputError
+from bridge.common.errors import InputError
 from bridge.simulator import procedural_objects
 from bridge.simulator.renderers.cycles import PYTHON_VARIABLE
 

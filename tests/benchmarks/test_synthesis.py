@@ -8,7 +8,7 @@ import pytest
 from benchmarks.synthesis import Config, object_costs, run, storing_seconds
 from benchmarks.synthesis_report import Results, figures, markdown, preset_size
 from benchmarks.synthesis_workers import Workers, measure_workers
-from bridge.errors import InputError
+from bridge.common.errors import InputError
 from bridge.shard_plan import plan_shards
 from bridge.simulator import ProceduralBackgrounds, SimulatorConfig, procedural_objects
 from pipelines.synthesis_options import PRESETS

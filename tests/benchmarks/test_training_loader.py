@@ -15,8 +15,8 @@ from benchmarks.training_loader import (
     photo,
     plan,
 )
-from bridge.errors import InputError
-from bridge.images import decode
+from bridge.common.errors import InputError
+from bridge.common.images import decode
 from tests.factories import make_dataset
 
 SMALL = Config(images=60, threads=(2,), repeats=1)

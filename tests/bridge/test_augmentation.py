@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridge.augmentation import Augmentation, augment, uniform
-from bridge.errors import InputError
+from bridge.common.errors import InputError
 
 HEIGHT, WIDTH = 60, 80
 

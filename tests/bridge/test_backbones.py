@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from bridge.backbones import PACKAGED, PACKAGED_FILE, Norm, build_backbone
-from bridge.errors import InputError
+from bridge.common.errors import InputError
 
 
 def batch_norms(module: nn.Module) -> list[nn.BatchNorm2d]:

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridge.bliss import BlissConfig, BlissSampler, positions
+from bridge.common.errors import InputError
 from bridge.dataset.labels import Labels, read_labels
 from bridge.dataset.manifest import open_manifest
 from bridge.dataset.splits import training_rows
-from bridge.errors import InputError
 from tests.factories import make_dataset
 
 Window = Literal["level", "severity"]

@@ -14,7 +14,7 @@ import torch
 
 import bridge
 from bridge.checkpoint import load, model_sha256, read_config, save_model
-from bridge.errors import InputError
+from bridge.common.errors import InputError
 from bridge.model import Bridge, ModelConfig
 
 CONFIG = ModelConfig(

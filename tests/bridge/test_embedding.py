@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from bridge.common.images import decode_batch, encode
 from bridge.embedding import embed_encoded
-from bridge.images import decode_batch, encode
 from bridge.model import Bridge, ModelConfig
 from tests.factories import picture
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bridge.errors import InputError
+from bridge.common.errors import InputError
 from bridge.estimate import Cost, is_enough, measure
 from bridge.simulator import ObjectEntry, ProceduralBackgrounds, SimulatorConfig, scan_meshes
 from tests.factories import make_meshes

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from bridge.backbones import build_backbone
-from bridge.errors import InputError
+from bridge.common.errors import InputError
 from bridge.folding import calibrate, fold_norms, photo_noise
 
 

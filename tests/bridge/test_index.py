@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bridge.errors import InputError
+from bridge.common.errors import InputError
 from bridge.index import build_index, load_index, save_index, search
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from benchmarks.indexes import like_descriptors
-from bridge.errors import InputError
+from bridge.common.errors import InputError
 from bridge.index import is_file, load_index, open_search_index, save_index, search
 from bridge.index_folder import DATABASE, FAISS_FILE, IndexManifest, PartRecord
 from bridge.index_quality import (

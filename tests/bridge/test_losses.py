@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from bridge.bliss import BlissConfig
 from bridge.classifiers import ArcFace, CurricularFace
-from bridge.errors import InputError
+from bridge.common.errors import InputError
 from bridge.losses import (
     LossConfig,
     LossInputs,

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridge.classifiers import ArcFace, CurricularFace
-from bridge.errors import InputError
+from bridge.common.errors import InputError
 from bridge.model import HEADS, QUICK, Bridge, GeM, HeadName, ModelConfig
 
 SMALL = ModelConfig(

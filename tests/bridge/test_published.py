@@ -12,7 +12,7 @@ import torch
 
 import bridge
 from bridge.classifiers import CurricularFace
-from bridge.errors import InputError
+from bridge.common.errors import InputError
 from bridge.model import PAPER, Bridge, BridgeOutput, ModelConfig
 from bridge.published import authors_state_dict, from_authors_state_dict
 

@@ -8,7 +8,7 @@ import pytest
 
 from bridge.augmentation import Augmentation
 from bridge.bliss import BlissConfig
-from bridge.errors import InputError
+from bridge.common.errors import InputError
 from bridge.losses import LossConfig
 from bridge.model import ModelConfig
 from bridge.presets import PRESETS

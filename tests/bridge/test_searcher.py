@@ -12,8 +12,8 @@ from PIL import Image
 
 from bridge.blur import blur_level
 from bridge.catalogue import Catalogue
-from bridge.errors import InputError
-from bridge.images import decode, encode
+from bridge.common.errors import InputError
+from bridge.common.images import decode, encode
 from bridge.index_folder import Descriptors, open_index_manifest, read_descriptors
 from bridge.searcher import Query, Searcher, upright
 from tests.searchable import make_index, make_model

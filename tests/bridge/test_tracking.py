@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bridge.errors import InputError
+from bridge.common.errors import InputError
 from bridge.tracking import TRACKING_FILE, open_tracker
 
 CONFIG = {"preset": "quick", "recipe": {"epochs": 3, "bliss": {"contrastive_range": 5}}}

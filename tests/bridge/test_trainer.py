@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from bridge.augmentation import Augmentation
 from bridge.bliss import BlissConfig
+from bridge.common.errors import InputError
 from bridge.dataset.manifest import open_manifest
-from bridge.errors import InputError
 from bridge.losses import LossConfig
 from bridge.model import Bridge, ModelConfig
 from bridge.recipe import Compute, Recipe

@@ -12,10 +12,10 @@ import pytest
 import torch
 
 from bridge.bliss import BlissConfig
+from bridge.common.errors import InputError
+from bridge.common.images import decode
 from bridge.dataset.cache import ImageCache
 from bridge.dataset.manifest import open_manifest
-from bridge.errors import InputError
-from bridge.images import decode
 from bridge.training_data import (
     AHEAD,
     TooManyUnreadable,

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from bridge import storage
+from bridge.common import storage
 from bridge.dataset.manifest import Manifest, ShardResult
 from bridge.dataset.schema import to_table
 from bridge.dataset.shards import write_shard

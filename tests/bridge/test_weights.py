@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from bridge.errors import InputError
+from bridge.common.errors import InputError
 from bridge.weights import load_exactly, pair_in_order, parse_tensors, read_tensors
 
 

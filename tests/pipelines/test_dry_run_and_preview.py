@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from bridge.errors import InputError
+from bridge.common.errors import InputError
 from pipelines import synthesize
 from pipelines.synthesize import SynthesizeConfig
 from tests.factories import make_meshes

@@ -15,12 +15,12 @@ import torch
 
 import bridge
 from bridge.checkpoint import save_model
+from bridge.common.errors import InputError
+from bridge.common.images import decode
 from bridge.dataset.labels import read_labels
 from bridge.dataset.manifest import Manifest, ShardResult, open_manifest
 from bridge.dataset.shards import write_shard
 from bridge.dataset.splits import queries_and_database
-from bridge.errors import InputError
-from bridge.images import decode
 from bridge.index import load_index
 from bridge.index_folder import RowReader, open_index_manifest, read_descriptors
 from bridge.metrics import K_BY_PROTOCOL, evaluate_retrieval

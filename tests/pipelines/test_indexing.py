@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from benchmarks.indexes import like_descriptors, write_descriptors
-from bridge.errors import InputError
+from bridge.common.errors import InputError
 from bridge.index import load_index, open_search_index, search
 from bridge.index_folder import DATABASE, DISTRACTOR, QUERY, IndexManifest
 from bridge.index_types import INDEX_TYPES, IndexType

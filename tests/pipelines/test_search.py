@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from bridge.catalogue import Catalogue
-from bridge.errors import InputError
-from bridge.images import encode
+from bridge.common.errors import InputError
+from bridge.common.images import encode
 from bridge.index_folder import open_index_manifest
 from pipelines import search
 from pipelines.search import SearchConfig, picture_paths

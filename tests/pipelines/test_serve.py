@@ -20,8 +20,8 @@ from PIL import Image
 
 from benchmarks.serving import load
 from bridge.catalogue import Catalogue
-from bridge.errors import InputError
-from bridge.images import ImageFormat, encode
+from bridge.common.errors import InputError
+from bridge.common.images import ImageFormat, encode
 from bridge.index_folder import open_index_manifest
 from bridge.searcher import Searcher
 from bridge.web.uploads import Limits

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from bridge.common.errors import InputError
 from bridge.dataset.manifest import Manifest, ShardResult
 from bridge.dataset.shards import ShardRecord
-from bridge.errors import InputError
 from bridge.simulator import ObjectEntry
 from bridge.simulator.realism import Realism
 from pipelines.synthesis_options import (

@@ -18,11 +18,11 @@ import pytest
 from PIL import Image
 
 from bridge.blur import blur_level
+from bridge.common.errors import InputError
+from bridge.common.images import decode
+from bridge.common.storage import sha256
 from bridge.dataset.manifest import Manifest, load_manifest, open_manifest
 from bridge.dataset.schema import SHARD_SCHEMA
-from bridge.errors import InputError
-from bridge.images import decode
-from bridge.storage import sha256
 from pipelines import synthesize
 from pipelines.synthesize import SynthesizeConfig
 from tests.factories import make_meshes, textured_box

@@ -13,7 +13,7 @@ import pytest
 
 import bridge
 from bridge.checkpoint import model_sha256, read_config
-from bridge.errors import InputError
+from bridge.common.errors import InputError
 from bridge.run_log import read_metrics
 from bridge.trainer import NonFiniteLoss
 from pipelines import train

@@ -17,7 +17,7 @@ from ray.cluster_utils import Cluster
 from ray.core.generated import autoscaler_pb2
 from ray.train.v2._internal.constants import CHECKPOINT_MANAGER_SNAPSHOT_FILENAME
 
-from bridge import cli
+from bridge.common import cli
 from bridge.run_log import read_metrics
 from bridge.trainer import STATE_FILE
 from pipelines import train

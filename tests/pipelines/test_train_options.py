@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bridge.bliss import BlissConfig
-from bridge.errors import InputError
+from bridge.common.errors import InputError
 from bridge.model import ModelConfig
 from bridge.recipe import Compute
 from pipelines.train_options import PRESETS, TrainConfig, worker_range

@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from bridge.common.errors import InputError
 from bridge.dataset.schema import to_table
 from bridge.dataset.shards import write_shard
-from bridge.errors import InputError
 from pipelines import synthesize
 from pipelines.synthesis_options import SynthesizeConfig
 from pipelines.verification import verify

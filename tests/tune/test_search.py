@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bridge.errors import InputError
+from bridge.common.errors import InputError
 from bridge.run_log import read_metrics
 from bridge.validation import CHOICE
 from pipelines.train_options import PRESETS

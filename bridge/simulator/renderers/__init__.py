@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple, Protocol, get_args
 
 import numpy as np
 
-from bridge.errors import InputError
+from bridge.common.errors import InputError
 from bridge.simulator.lighting import Lighting
 from bridge.simulator.mesh import Mesh
 from bridge.simulator.trajectory import Trajectory

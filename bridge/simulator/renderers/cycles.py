@@ -22,7 +22,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from bridge.errors import InputError
+from bridge.common.errors import InputError
 from bridge.simulator.exposure import NUM_WINDOWS, window
 from bridge.simulator.lighting import GAMMA, Lighting
 from bridge.simulator.mesh import Mesh

@@ -14,7 +14,7 @@ import os
 import threading
 from typing import TYPE_CHECKING, Any
 
-from bridge.errors import InputError
+from bridge.common.errors import InputError
 
 if TYPE_CHECKING:
     import moderngl

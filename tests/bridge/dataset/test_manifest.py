@@ -5,17 +5,17 @@ from pathlib import Path
 
 import pytest
 
+from bridge.common.errors import InputError
+from bridge.common.identity import config_difference
 from bridge.dataset.manifest import (
     Adjustment,
     Manifest,
     Rejection,
     ShardResult,
-    config_difference,
     load_manifest,
     open_manifest,
 )
 from bridge.dataset.shards import ShardRecord
-from bridge.errors import InputError
 
 
 def result(number: int, split: str = "train", rejections: tuple = ()) -> ShardResult:

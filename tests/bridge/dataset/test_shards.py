@@ -7,9 +7,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from bridge.common.errors import InputError
 from bridge.dataset.schema import ROWS_PER_GROUP, SHARD_SCHEMA, to_table
 from bridge.dataset.shards import encode_parquet, read_images, shard_path, write_shard
-from bridge.errors import InputError
 
 
 def rows(count: int) -> list[dict]:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 from PIL import Image
 
-from bridge.errors import InputError
+from bridge.common.errors import InputError
 from bridge.report.gallery import BEST, EXPLANATIONS, RANDOM, Gallery, Tile, gallery_html
 
 Encode = Callable[..., bytes]

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bridge.errors import InputError
+from bridge.common.errors import InputError
 from bridge.metrics import PerLevelResult, RetrievalResult
 from bridge.report import Estimates, Gallery, MethodResult, ReportData, Tile, write_report
 from bridge.report.document import metrics_document

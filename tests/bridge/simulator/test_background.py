@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bridge.errors import InputError
-from bridge.images import decode
+from bridge.common.errors import InputError
+from bridge.common.images import decode
 from bridge.simulator.background import (
     PhotoBackgrounds,
     ProceduralBackgrounds,

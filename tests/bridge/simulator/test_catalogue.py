@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.errors import InputError
+from bridge.common.errors import InputError
 from bridge.simulator.catalogue import (
     ObjectEntry,
     procedural_objects,

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bridge.errors import InputError
+from bridge.common.errors import InputError
 from bridge.simulator.exposure import window
 from bridge.simulator.lighting import GAMMA, Lamp, Lighting
 from bridge.simulator.mesh import Mesh, build_mesh

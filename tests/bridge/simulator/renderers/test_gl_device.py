@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from bridge.errors import InputError
+from bridge.common.errors import InputError
 from bridge.simulator.renderers.gl import GLCanvas
 from bridge.simulator.renderers.gl_device import current_context, gpu_number
 

@@ -4,7 +4,7 @@ import numpy as np
 import psutil
 import pytest
 
-from bridge.errors import InputError
+from bridge.common.errors import InputError
 from bridge.simulator.lighting import Lighting
 from bridge.simulator.renderers import Subframe
 from bridge.simulator.renderers.gl import GLCanvas

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bridge.errors import InputError
+from bridge.common.errors import InputError
 from bridge.simulator.lighting import Lamp, Lighting
 from bridge.simulator.mesh import Mesh, Surface, build_mesh
 from bridge.simulator.procedural import FAMILIES, procedural_mesh

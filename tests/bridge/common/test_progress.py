@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from bridge import progress as progress_module
-from bridge.progress import duration, progress
+from bridge.common import progress as progress_module
+from bridge.common.progress import duration, progress
 
 
 def test_lines_where_there_is_no_terminal(

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from bridge.dataset import manifest_writer
+from bridge.common import manifest_writer
+from bridge.common.manifest_writer import ManifestWriter
 from bridge.dataset.manifest import Manifest, ShardResult, load_manifest
-from bridge.dataset.manifest_writer import ManifestWriter
 from bridge.dataset.shards import ShardRecord
 
 

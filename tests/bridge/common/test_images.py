@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
-from bridge import images
-from bridge.images import (
+from bridge.common import images
+from bridge.common.images import (
     MAX_PIXELS,
     OVERSAMPLING,
     Encoded,

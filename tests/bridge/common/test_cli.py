@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from bridge import cli
-from bridge.errors import InputError
+from bridge.common import cli
+from bridge.common.errors import InputError
 
 
 @dataclass(frozen=True)

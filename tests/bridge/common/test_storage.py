@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from bridge import storage
-from bridge.errors import InputError
+from bridge.common import storage
+from bridge.common.errors import InputError
 
 
 def test_round_trip_and_no_temporary_files(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any, NoReturn, TypeVar
 
 import tyro
 
-from bridge.errors import InputError
+from bridge.common.errors import InputError
 
 Config = TypeVar("Config")
 

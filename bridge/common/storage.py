@@ -18,7 +18,7 @@ from uuid import uuid4
 
 import pyarrow.fs as pafs
 
-from bridge.errors import InputError
+from bridge.common.errors import InputError
 
 
 def is_uri(path: str | Path) -> bool:

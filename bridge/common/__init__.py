@@ -1,0 +1,1 @@
+"""What every part may use and what knows no part: errors, storage, images, chance, commands."""
