@@ -9,16 +9,11 @@ from bridge.common import storage
 from bridge.common.chance import rng_for
 from bridge.common.errors import InputError
 from bridge.common.progress import progress
+from bridge.dataset.checks import ShardReport, doubles_between, verify_manifest, verify_shard
 from bridge.dataset.manifest import MANIFEST, Manifest, load_manifest
 from bridge.simulator import Backgrounds
 from bridge.synthesis import renderer_for
-from bridge.verification import (
-    ShardReport,
-    doubles_between,
-    verify_manifest,
-    verify_rendering,
-    verify_shard,
-)
+from bridge.verification import verify_rendering
 from pipelines import cluster
 from pipelines.synthesis_options import (
     SynthesizeConfig,

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import trimesh
 from PIL import Image
 
@@ -92,6 +95,29 @@ def _rows(number: int, trajectory: int, size: tuple[int, int]) -> list[dict]:
             }
         )
     return rows
+
+
+def rewrite_shard(
+    shard: ShardResult, folder: Path, change: Callable[[list[dict[str, Any]]], object]
+) -> ShardResult:
+    """The shard with changed rows, which the manifest knows of."""
+    rows = pq.read_table(folder / shard.record.path).to_pylist()
+    change(rows)
+    record = write_shard(str(folder), shard.record.path, shard.record.split, to_table(rows))
+    return ShardResult(
+        record,
+        tuple(sorted({row["object_id"] for row in rows})),
+        len({(row["object_id"], row["trajectory"]) for row in rows}),
+        Counter(str(row["blur_level"]) for row in rows),
+    )
+
+
+def without_column(shard: ShardResult, folder: Path, column: str) -> ShardResult:
+    """The shard without a column, which the manifest knows of."""
+    table = pq.read_table(folder / shard.record.path).drop_columns([column])
+    return replace(
+        shard, record=write_shard(str(folder), shard.record.path, shard.record.split, table)
+    )
 
 
 def make_meshes(folder: Path, objects: dict[str, int], seed: int = 0) -> None:
