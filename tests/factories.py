@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +159,7 @@ def dying_blender(folder: Path, deaths: int) -> Path:
         f"""#!{sys.executable}
 import io, os, sys
 from multiprocessing.connection import Connection
+from dataclasses import replace
 from pathlib import Path
 import numpy as np
 

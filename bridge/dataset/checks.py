@@ -1,8 +1,8 @@
-"""Whether a DATASET is what its manifest says, and whether its labels are right.
+"""Whether a DATASET is what its manifest says.
 
 Everything is checked against something independent of the run that made the dataset: hashes of
-the files, the definitions of the labels (Eq. 5-6), and images rendered again. Findings are
-sentences; none means that all is well.
+the files and the definitions of the labels (Eq. 5-6). Findings are sentences; none means that all is
+well.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from bridge.dataset.shards import shard_path
 
 DECODED_PER_SHARD = 8
 LAST_WINDOW = 10
+"""Sub-trajectories of the longest exposure."""
 
 _SHARD_NAME = re.compile(r"data/(.+)-(\d{5,})-of-(\d{5,})\.parquet")
 
