@@ -1,8 +1,8 @@
 """Whether a DATASET is what its manifest says.
 
 Everything is checked against something independent of the run that made the dataset: hashes of
-the files and the definitions of the labels (Eq. 5-6). Findings are sentences; none means that all is
-well.
+the files and the definitions of the labels (Eq. 5-6). Findings are sentences; none means that all
+is well.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from matplotlib.axes import Axes
 
-from bridge.confidence import Confidence
+from bridge.metrics.confidence import Confidence
 from bridge.report.data import MethodResult, ReportData
 from bridge.report.paper import OURS, TABLE_BY_PROTOCOL, paper_grids, paper_scores
 from bridge.report.plots import COLOURS, MARKERS, TEXT, Plot, legend_above, new_figure

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from bridge.confidence import Confidence
 from bridge.metrics import PerLevelResult, RetrievalResult
+from bridge.metrics.confidence import Confidence
 from bridge.report.estimates import Estimates
 from bridge.report.gallery import Gallery
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from bridge.confidence import Confidence
 from bridge.metrics import DENOMINATORS, PerLevelResult
+from bridge.metrics.confidence import Confidence
 from bridge.report.data import CONFIDENCE_LEVEL, MethodResult, ReportData, Result
 from bridge.report.scores import PAPER_DENOMINATOR
 

@@ -1,4 +1,4 @@
-"""Tests of bridge/metrics.py against the definition, written out literally, and two peers."""
+"""Tests of bridge/metrics/average_precision.py against its literal definition and two peers."""
 
 from __future__ import annotations
 

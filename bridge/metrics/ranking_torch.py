@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from bridge.ranking import DISTRACTOR, Float32, Int64, PrecisionSums
+from bridge.metrics.ranking import DISTRACTOR, Float32, Int64, PrecisionSums
 
 _BLOCK_BYTES = 2 << 30
 _LARGEST_BLOCK = 1024
@@ -27,7 +27,7 @@ def precision_sums(
     *,
     device: str,
 ) -> PrecisionSums:
-    """As `bridge.ranking.precision_sums`, on a torch device.
+    """As `bridge.metrics.ranking.precision_sums`, on a torch device.
 
     Raises ValueError for a device that there is not.
     """

@@ -15,21 +15,9 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bridge import ranking
-from bridge.ranking import DISTRACTOR, PrecisionSums
-from bridge.retrieval_results import PerLevelResult, RetrievalResult, merge_results, summarise
-
-__all__ = [
-    "DENOMINATORS",
-    "DISTRACTOR",
-    "K_BY_PROTOCOL",
-    "PerLevelResult",
-    "RetrievalResult",
-    "average_precision",
-    "evaluate_by_database_blur_level",
-    "evaluate_retrieval",
-    "merge_results",
-]
+from bridge.metrics import ranking
+from bridge.metrics.ranking import PrecisionSums
+from bridge.metrics.results import PerLevelResult, RetrievalResult, summarise
 
 DENOMINATORS = ("retrieved", "capped", "all")
 """What average precision divides by: the positives found in the top k (the paper's code, 0 if
@@ -166,7 +154,7 @@ def _precision_sums(case: _Case, rows: Int64 | None) -> PrecisionSums:
     if case.device == "cpu":
         return ranking.precision_sums(*arguments)
     # torch takes seconds to load and only GPUs need it.
-    from bridge import ranking_torch
+    from bridge.metrics import ranking_torch
 
     return ranking_torch.precision_sums(*arguments, device=case.device)
 

@@ -1,4 +1,4 @@
-"""Tests of bridge/ranking.py and bridge/ranking_torch.py: one result, however it is computed."""
+"""Tests of bridge/metrics/ranking.py and ranking_torch.py: one result, however computed."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bridge import ranking, ranking_torch
-from bridge.ranking import PrecisionSums
+from bridge.metrics import ranking, ranking_torch
+from bridge.metrics.ranking import PrecisionSums
 
 Case = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 WAYS = pytest.mark.parametrize("k", [None, 3, 200])

@@ -1,4 +1,4 @@
-"""Tests of bridge/retrieval_results.py: summaries over levels, and merging blocks of queries."""
+"""Tests of bridge/metrics/results.py: summaries over levels, and merging blocks of queries."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
-"""Tests of bridge/confidence.py against drawing the objects one by one."""
+"""Tests of bridge/metrics/confidence.py against drawing the objects one by one."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from bridge.confidence import bootstrap
+from bridge.metrics.confidence import bootstrap
 
 
 def queries(num: int = 300, num_objects: int = 25) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -9,7 +9,7 @@ from typing import overload
 import numpy as np
 from numpy.typing import NDArray
 
-from bridge.confidence import Confidence, bootstrap
+from bridge.metrics.confidence import Confidence, bootstrap
 
 Float64 = NDArray[np.float64]
 Int64 = NDArray[np.int64]
@@ -45,7 +45,7 @@ class RetrievalResult:
     query_blur_levels: Int64 = field(default_factory=_no_integers)
 
     def confidence(self, level: float = 0.95, samples: int = 1000, seed: int = 0) -> Confidence:
-        """Intervals of the mAPs by `bridge.confidence.bootstrap` over the queries' objects."""
+        """Intervals of the mAPs by `bootstrap` over the objects of the queries."""
         return bootstrap(
             self.average_precision,
             self.query_labels,

@@ -1,0 +1,29 @@
+"""Retrieval, measured: exact rankings, average precision and its confidence (Sec. 5).
+
+Arrays go in and numbers come out.
+"""
+
+from bridge.metrics.average_precision import (
+    DENOMINATORS,
+    K_BY_PROTOCOL,
+    average_precision,
+    evaluate_by_database_blur_level,
+    evaluate_retrieval,
+)
+from bridge.metrics.confidence import Confidence, bootstrap
+from bridge.metrics.ranking import DISTRACTOR
+from bridge.metrics.results import PerLevelResult, RetrievalResult, merge_results
+
+__all__ = [
+    "DENOMINATORS",
+    "DISTRACTOR",
+    "K_BY_PROTOCOL",
+    "Confidence",
+    "PerLevelResult",
+    "RetrievalResult",
+    "average_precision",
+    "bootstrap",
+    "evaluate_by_database_blur_level",
+    "evaluate_retrieval",
+    "merge_results",
+]
