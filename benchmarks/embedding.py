@@ -28,12 +28,12 @@ import bridge
 from benchmarks.tables import save, table
 from benchmarks.training_pictures import write_pictures
 from benchmarks.training_step import new_model
-from bridge.checkpoint import save_model
 from bridge.common.images import decode_batch
 from bridge.dataset.labels import read_labels
 from bridge.dataset.manifest import open_manifest
-from bridge.embedding import default_batch_size
 from bridge.index_folder import PartRecord
+from bridge.model.checkpoint import save_model
+from bridge.model.embedding import default_batch_size
 from bridge.presets import PRESETS
 from pipelines import cluster
 from pipelines.embedding import EmbedOptions, Part, embed_parts

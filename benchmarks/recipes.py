@@ -28,7 +28,7 @@ from bridge.common import cli, storage
 from bridge.common.errors import InputError
 from bridge.dataset.manifest import open_manifest
 from bridge.losses import LossConfig
-from bridge.model import QUICK, Bridge, ModelConfig
+from bridge.model.network import QUICK, Bridge, ModelConfig
 from bridge.presets import PRESETS
 from bridge.recipe import Recipe
 from bridge.trainer import Trainer

@@ -14,7 +14,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from bridge.model import Bridge
+from bridge.model.network import Bridge
 
 FLOAT = 4
 

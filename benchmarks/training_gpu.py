@@ -11,7 +11,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.training_step import new_model, synchronise, timed
-from bridge.model import Bridge, ModelConfig
+from bridge.model.network import Bridge, ModelConfig
 from bridge.recipe import Compute, Recipe
 from bridge.trainer import Trainer
 from bridge.training_data import TrainingData

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from bridge.losses import LossInputs, joint_loss
-from bridge.model import Bridge, ModelConfig
+from bridge.model.network import Bridge, ModelConfig
 from bridge.recipe import Compute, Recipe
 from bridge.trainer import Trainer
 from bridge.training_data import Batch, TrainingData

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bridge.checkpoint import load
+    from bridge.model.checkpoint import load
 
     __version__: str
 
@@ -20,7 +20,7 @@ __all__ = ["__version__", "load"]
 def __getattr__(name: str) -> Any:
     """Resolve the public names on first use: the network's libraries take seconds to import."""
     if name == "load":
-        from bridge.checkpoint import load
+        from bridge.model.checkpoint import load
 
         return load
     if name == "__version__":

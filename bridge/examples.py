@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
-from bridge.model import Bridge, BridgeOutput
+from bridge.model.network import Bridge, BridgeOutput
 from bridge.training_data import Batch
 
 CELL_WIDTH = 200

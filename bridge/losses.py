@@ -13,9 +13,9 @@ import torch
 import torch.nn.functional as F
 
 from bridge.bliss import WINDOW_TOLERANCE, BlissConfig
-from bridge.classifiers import ArcFace, CurricularFace
 from bridge.common.errors import InputError
-from bridge.model import ModelConfig
+from bridge.model.classifiers import ArcFace, CurricularFace
+from bridge.model.network import ModelConfig
 
 
 @dataclass(frozen=True)

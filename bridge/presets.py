@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from bridge.augmentation import Augmentation
 from bridge.bliss import BlissConfig
 from bridge.losses import LossConfig
-from bridge.model import PAPER, QUICK, ModelConfig
+from bridge.model.network import PAPER, QUICK, ModelConfig
 from bridge.recipe import Recipe
 
 

@@ -10,7 +10,7 @@ from torch import nn
 from bridge.augmentation import augment
 from bridge.distributed import gather_rows
 from bridge.losses import LossInputs, joint_loss
-from bridge.model import Bridge
+from bridge.model.network import Bridge
 from bridge.recipe import Compute, Recipe
 from bridge.training_data import Batch
 

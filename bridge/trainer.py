@@ -19,14 +19,14 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from bridge.backbones import Norm
 from bridge.bliss import BlissSampler
-from bridge.checkpoint import WEIGHTS_FILE, save_model
 from bridge.common import storage
 from bridge.common.errors import InputError
 from bridge.distributed import World, union_over_ranks
 from bridge.losses import check_losses
-from bridge.model import Bridge
+from bridge.model.backbones import Norm
+from bridge.model.checkpoint import WEIGHTS_FILE, save_model
+from bridge.model.network import Bridge
 from bridge.recipe import Compute, Recipe
 from bridge.step import AveragedWeights, TupleLosses
 from bridge.training_data import Batch, TrainingData, prefetch

@@ -16,7 +16,7 @@ from torch.utils._pytree import tree_map_only
 from torch.utils.flop_counter import FlopCounterMode
 
 from bridge.common.progress import duration
-from bridge.model import Bridge
+from bridge.model.network import Bridge
 from bridge.recipe import Compute, Recipe
 
 MOST_IMAGES_ON_CPU = 32

@@ -20,14 +20,12 @@ from typing import Any
 import tyro
 
 import bridge
-from bridge.checkpoint import model_sha256
 from bridge.common import cli, storage
 from bridge.common.errors import InputError
 from bridge.common.identity import refuse_difference
 from bridge.common.manifest_writer import ManifestWriter
 from bridge.common.progress import progress
 from bridge.dataset.manifest import Manifest, open_manifest
-from bridge.embedding import Precision
 from bridge.index_folder import (
     DATABASE,
     DISTRACTOR,
@@ -40,6 +38,8 @@ from bridge.index_folder import (
     finished_parts,
     load_index_manifest,
 )
+from bridge.model.checkpoint import model_sha256
+from bridge.model.embedding import Precision
 from bridge.searcher import model_of
 from pipelines import cluster
 from pipelines.embedding import EmbedOptions, Part, embed_parts, plan_parts

@@ -16,9 +16,9 @@ from typing import Any
 
 import torch
 
-from bridge.checkpoint import save_model
 from bridge.common import cli, storage
-from bridge.model import Bridge
+from bridge.model.checkpoint import save_model
+from bridge.model.network import Bridge
 from pipelines import build_index, evaluate, synthesize, train
 
 

@@ -20,7 +20,6 @@ from bridge.dataset.splits import (
     queries_and_database,
     real_queries_and_database,
 )
-from bridge.embedding import Embedded, Precision, embed_encoded
 from bridge.index_folder import (
     DATABASE,
     DATABASE_PER_LEVEL,
@@ -32,6 +31,7 @@ from bridge.index_folder import (
     descriptor_schema,
     write_part,
 )
+from bridge.model.embedding import Embedded, Precision, embed_encoded
 from pipelines import cluster
 
 ROWS_PER_PART = 1024

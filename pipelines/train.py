@@ -29,7 +29,7 @@ from bridge.common.errors import InputError
 from bridge.common.identity import refuse_difference
 from bridge.dataset.manifest import MANIFEST, open_manifest
 from bridge.losses import check_losses
-from bridge.model import Bridge
+from bridge.model.network import Bridge
 from bridge.run_log import MetricsReader, format_line, read_metrics
 from bridge.tracking import Tracker, open_tracker
 from bridge.trainer import NonFiniteLoss, check_workers

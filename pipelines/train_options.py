@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 from bridge import presets
 from bridge.common import storage
 from bridge.common.errors import InputError
-from bridge.model import PAPER, ModelConfig
+from bridge.model.network import PAPER, ModelConfig
 from bridge.recipe import Compute, Recipe
 from bridge.tracking import TrackerName
 

@@ -15,7 +15,7 @@ import torch
 from bridge.common import storage
 from bridge.dataset.manifest import open_manifest
 from bridge.examples import draw_examples
-from bridge.model import Bridge
+from bridge.model.network import Bridge
 from bridge.run_log import RunLog
 from bridge.trainer import Event, NonFiniteLoss, Trainer
 from bridge.training_data import TooManyUnreadable, select_training_images

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import torch
 
-from bridge.checkpoint import save_model
-from bridge.model import Bridge, ModelConfig
+from bridge.model.checkpoint import save_model
+from bridge.model.network import Bridge, ModelConfig
 from pipelines import build_index
 from pipelines.build_index import BuildIndexConfig
 from tests.factories import make_dataset

@@ -17,7 +17,7 @@ from benchmarks.training_step import OneByOne, measure_step, new_model
 from benchmarks.training_wait import measure_wait
 from bridge.bliss import BlissConfig
 from bridge.common.errors import InputError
-from bridge.model import ModelConfig
+from bridge.model.network import ModelConfig
 from bridge.presets import Preset
 from bridge.recipe import Compute, Recipe
 from bridge.trainer import Trainer

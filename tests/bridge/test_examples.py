@@ -16,7 +16,7 @@ from bridge.examples import (
     TRUE_BOX,
     draw_examples,
 )
-from bridge.model import Bridge, HeadName, ModelConfig
+from bridge.model.network import Bridge, HeadName, ModelConfig
 from bridge.training_data import Batch
 
 SIZE = (24, 32)

@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridge.bliss import BlissConfig
-from bridge.classifiers import ArcFace, CurricularFace
 from bridge.common.errors import InputError
 from bridge.losses import (
     LossConfig,
@@ -23,7 +22,8 @@ from bridge.losses import (
     joint_loss,
     localisation_loss,
 )
-from bridge.model import ModelConfig
+from bridge.model.classifiers import ArcFace, CurricularFace
+from bridge.model.network import ModelConfig
 
 NAN = float("nan")
 TUPLE = torch.tensor([[1.0, 0, 0], [0.8, 0.6, 0], [0, 1, 0], [0.96, 0.28, 0]])

@@ -10,7 +10,7 @@ from bridge.augmentation import Augmentation
 from bridge.bliss import BlissConfig
 from bridge.common.errors import InputError
 from bridge.losses import LossConfig
-from bridge.model import ModelConfig
+from bridge.model.network import ModelConfig
 from bridge.presets import PRESETS
 from bridge.recipe import Compute, Recipe
 

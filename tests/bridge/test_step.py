@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from bridge.model import QUICK, Bridge
+from bridge.model.network import QUICK, Bridge
 from bridge.step import AveragedWeights
 
 

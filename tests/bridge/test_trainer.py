@@ -16,7 +16,7 @@ from bridge.bliss import BlissConfig
 from bridge.common.errors import InputError
 from bridge.dataset.manifest import open_manifest
 from bridge.losses import LossConfig
-from bridge.model import Bridge, ModelConfig
+from bridge.model.network import Bridge, ModelConfig
 from bridge.recipe import Compute, Recipe
 from bridge.trainer import Event, NonFiniteLoss, Trainer, check_workers, share_of
 from bridge.training_data import TooManyUnreadable, select_training_images

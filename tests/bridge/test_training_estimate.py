@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from bridge.model import Bridge, ModelConfig
+from bridge.model.network import Bridge, ModelConfig
 from bridge.recipe import Compute, Recipe
 from bridge.training_estimate import TrainingEstimate, estimate
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from bridge.dataset.manifest import open_manifest
-from bridge.embedding import embed_encoded
 from bridge.metrics import evaluate_retrieval
-from bridge.model import Bridge, ModelConfig
+from bridge.model.embedding import embed_encoded
+from bridge.model.network import Bridge, ModelConfig
 from bridge.validation import CHOICE, load_validation_data, validate
 from tests.factories import make_dataset
 

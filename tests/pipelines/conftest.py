@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bridge.bliss import BlissConfig
-from bridge.model import ModelConfig
+from bridge.model.network import ModelConfig
 from bridge.recipe import Recipe
 from pipelines import synthesize, train
 from pipelines.synthesize import SynthesizeConfig

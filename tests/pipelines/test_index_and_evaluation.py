@@ -14,7 +14,6 @@ import pytest
 import torch
 
 import bridge
-from bridge.checkpoint import save_model
 from bridge.common.errors import InputError
 from bridge.common.images import decode
 from bridge.dataset.labels import read_labels
@@ -24,7 +23,8 @@ from bridge.dataset.splits import queries_and_database
 from bridge.index import load_index
 from bridge.index_folder import RowReader, open_index_manifest, read_descriptors
 from bridge.metrics import K_BY_PROTOCOL, evaluate_retrieval
-from bridge.model import Bridge, ModelConfig
+from bridge.model.checkpoint import save_model
+from bridge.model.network import Bridge, ModelConfig
 from pipelines import build_index, embedding, evaluate
 from pipelines.build_index import BuildIndexConfig
 from pipelines.evaluate import EvaluateConfig

@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 import bridge
-from bridge.checkpoint import model_sha256, read_config
 from bridge.common.errors import InputError
+from bridge.model.checkpoint import model_sha256, read_config
 from bridge.run_log import read_metrics
 from bridge.trainer import NonFiniteLoss
 from pipelines import train

@@ -9,7 +9,7 @@ import pytest
 
 from bridge.bliss import BlissConfig
 from bridge.common.errors import InputError
-from bridge.model import ModelConfig
+from bridge.model.network import ModelConfig
 from bridge.recipe import Compute
 from pipelines.train_options import PRESETS, TrainConfig, worker_range
 

@@ -9,8 +9,8 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from bridge.backbones import PACKAGED, PACKAGED_FILE, Norm, build_backbone
 from bridge.common.errors import InputError
+from bridge.model.backbones import PACKAGED, PACKAGED_FILE, Norm, build_backbone
 
 
 def batch_norms(module: nn.Module) -> list[nn.BatchNorm2d]:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from bridge.common.errors import InputError
-from bridge.weights import load_exactly, pair_in_order, parse_tensors, read_tensors
+from bridge.model.weights import load_exactly, pair_in_order, parse_tensors, read_tensors
 
 
 class Malicious:

@@ -15,9 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from bridge.backbones import Norm, build_backbone
-from bridge.classifiers import ArcFace, CurricularFace
 from bridge.common.errors import InputError
+from bridge.model.backbones import Norm, build_backbone
+from bridge.model.classifiers import ArcFace, CurricularFace
 
 HeadName = Literal["cls", "blur", "loc"]
 HEADS: tuple[HeadName, ...] = get_args(HeadName)

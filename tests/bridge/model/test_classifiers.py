@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bridge.classifiers import (
+from bridge.model.classifiers import (
     ArcFace,
     CurricularFace,
     arcface_logits,

@@ -13,9 +13,9 @@ import pytest
 import torch
 
 import bridge
-from bridge.checkpoint import load, model_sha256, read_config, save_model
 from bridge.common.errors import InputError
-from bridge.model import Bridge, ModelConfig
+from bridge.model.checkpoint import load, model_sha256, read_config, save_model
+from bridge.model.network import Bridge, ModelConfig
 
 CONFIG = ModelConfig(
     backbone="resnet18",

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from bridge.backbones import build_backbone
 from bridge.common.errors import InputError
-from bridge.folding import calibrate, fold_norms, photo_noise
+from bridge.model.backbones import build_backbone
+from bridge.model.folding import calibrate, fold_norms, photo_noise
 
 
 @pytest.mark.parametrize("name", ["resnet18", "tf_efficientnet_lite0"])

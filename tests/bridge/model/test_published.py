@@ -11,10 +11,10 @@ import pytest
 import torch
 
 import bridge
-from bridge.classifiers import CurricularFace
 from bridge.common.errors import InputError
-from bridge.model import PAPER, Bridge, BridgeOutput, ModelConfig
-from bridge.published import authors_state_dict, from_authors_state_dict
+from bridge.model.classifiers import CurricularFace
+from bridge.model.network import PAPER, Bridge, BridgeOutput, ModelConfig
+from bridge.model.published import authors_state_dict, from_authors_state_dict
 
 TARGETS = torch.tensor([5, 700])
 COLUMNS = [0, 1, 5, 700]

@@ -28,7 +28,7 @@ import pytest
 import torch
 
 from bridge.dataset.manifest import open_manifest
-from bridge.model import Bridge, ModelConfig
+from bridge.model.network import Bridge, ModelConfig
 from bridge.recipe import Recipe
 from bridge.trainer import Trainer
 from bridge.training_data import Batch, select_training_images

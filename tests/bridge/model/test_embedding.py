@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from bridge.common.images import decode_batch, encode
-from bridge.embedding import embed_encoded
-from bridge.model import Bridge, ModelConfig
+from bridge.model.embedding import embed_encoded
+from bridge.model.network import Bridge, ModelConfig
 from tests.factories import picture
 
 SIZE = (24, 32)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from bridge.common.images import Encoded, decode_batch
-from bridge.model import Bridge, BridgeOutput
+from bridge.model.network import Bridge, BridgeOutput
 
 Precision = Literal["float32", "bfloat16"]
 """In which the backbone computes; pooling, norms and descriptors are float32 in any case."""

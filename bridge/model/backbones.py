@@ -14,8 +14,8 @@ from torch.utils.checkpoint import checkpoint
 
 from bridge.common import storage
 from bridge.common.errors import InputError
-from bridge.folding import CALIBRATION_SIZE, calibrate, fold_norms, photo_noise
-from bridge.weights import load_exactly, pair_in_order, parse_tensors, read_tensors
+from bridge.model.folding import CALIBRATION_SIZE, calibrate, fold_norms, photo_noise
+from bridge.model.weights import load_exactly, pair_in_order, parse_tensors, read_tensors
 
 Norm = Literal["none", "folded", "frozen", "batch"]
 

@@ -8,8 +8,8 @@ from dataclasses import replace
 import torch
 
 from bridge.common.errors import InputError
-from bridge.model import PAPER, Bridge
-from bridge.weights import load_exactly
+from bridge.model.network import PAPER, Bridge
+from bridge.model.weights import load_exactly
 
 # Prefixes of tensor names: ours, and those of the published checkpoint.
 _NAMES = (

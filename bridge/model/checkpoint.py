@@ -13,9 +13,9 @@ import torch
 
 from bridge.common import storage
 from bridge.common.errors import InputError
-from bridge.model import Bridge, ModelConfig
-from bridge.published import from_authors_state_dict
-from bridge.weights import load_exactly, parse_tensors, read_tensors
+from bridge.model.network import Bridge, ModelConfig
+from bridge.model.published import from_authors_state_dict
+from bridge.model.weights import load_exactly, parse_tensors, read_tensors
 
 WEIGHTS_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"

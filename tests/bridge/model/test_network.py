@@ -10,9 +10,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bridge.classifiers import ArcFace, CurricularFace
 from bridge.common.errors import InputError
-from bridge.model import HEADS, QUICK, Bridge, GeM, HeadName, ModelConfig
+from bridge.model.classifiers import ArcFace, CurricularFace
+from bridge.model.network import HEADS, QUICK, Bridge, GeM, HeadName, ModelConfig
 
 SMALL = ModelConfig(
     backbone="resnet18",
