@@ -42,7 +42,7 @@ from bridge.simulator import (
     procedural_objects,
     scan_meshes,
 )
-from bridge.simulator.procedural import FAMILIES
+from bridge.simulator.objects.procedural import FAMILIES
 from bridge.simulator.renderers.cycles import CyclesRenderer
 from bridge.simulator.renderers.gl import GLCanvas
 

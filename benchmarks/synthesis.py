@@ -34,7 +34,7 @@ from bridge.simulator import (
     procedural_objects,
     scan_meshes,
 )
-from bridge.simulator.procedural import FAMILIES
+from bridge.simulator.objects.procedural import FAMILIES
 from pipelines.synthesis_options import SynthesizeConfig
 
 

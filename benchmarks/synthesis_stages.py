@@ -19,10 +19,10 @@ from bridge.simulator import (
     Trajectory,
     simulate,
 )
-from bridge.simulator.exposure import SubframeRenderer
-from bridge.simulator.lighting import Lighting
-from bridge.simulator.renderers import Subframe
+from bridge.simulator.renderers.lighting import Lighting
+from bridge.simulator.renderers.protocol import Subframe
 from bridge.simulator.renderers.raster import RasterCanvas
+from bridge.simulator.renderers.subframes import SubframeRenderer
 from bridge.synthesis import make_rows
 
 SAMPLES_PER_PIXEL = 4

@@ -30,8 +30,8 @@ from bridge.simulator import (
     make_renderer,
     simulate,
 )
-from bridge.simulator.exposure import NUM_WINDOWS
 from bridge.simulator.renderers.cycles import BlenderDied
+from bridge.simulator.windows import NUM_WINDOWS
 
 LOST_TRAJECTORY = "trajectory"
 """Reason of every rejection that stands for one trajectory of a usable object."""

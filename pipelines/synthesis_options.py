@@ -24,7 +24,7 @@ from bridge.simulator import (
     procedural_objects,
     scan_meshes,
 )
-from bridge.simulator.catalogue import select_categories
+from bridge.simulator.objects.catalogue import select_categories
 from bridge.simulator.realism import MAX_SENSOR_NOISE, Realism
 
 DISTRACTOR_INSTANCES_FROM = 1_000_000

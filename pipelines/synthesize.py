@@ -29,7 +29,7 @@ from bridge.estimate import measure
 from bridge.preview import contact_sheet, preview_rows
 from bridge.shard_plan import ShardPlan, plan_shards
 from bridge.simulator import Backgrounds, ObjectEntry
-from bridge.simulator.exposure import NUM_WINDOWS
+from bridge.simulator.windows import NUM_WINDOWS
 from bridge.synthesis import LOST_TRAJECTORY, check_object, make_shard, num_lost, renderer_for
 from pipelines import cluster
 from pipelines.synthesis_options import (

@@ -6,10 +6,11 @@ from bridge.simulator.background import (
     PhotoBackgrounds,
     ProceduralBackgrounds,
 )
-from bridge.simulator.catalogue import ObjectEntry, procedural_objects, scan_meshes
-from bridge.simulator.mesh import Mesh, MeshError
-from bridge.simulator.mesh_file import load_mesh
-from bridge.simulator.renderers import Renderer, RendererName, make_renderer
+from bridge.simulator.meshes.load import load_mesh
+from bridge.simulator.meshes.mesh import Mesh, MeshError
+from bridge.simulator.objects.catalogue import ObjectEntry, procedural_objects, scan_meshes
+from bridge.simulator.renderers.choice import RendererName, make_renderer
+from bridge.simulator.renderers.protocol import Renderer
 from bridge.simulator.scene import Sample, SimulatorConfig, simulate
 from bridge.simulator.trajectory import Trajectory, sample_trajectory
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from bridge.simulator.mesh import Mesh
+from bridge.simulator.meshes.mesh import Mesh
 from bridge.simulator.renderers.raster import RasterCanvas
 from bridge.simulator.trajectory import Trajectory
 

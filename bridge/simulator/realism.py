@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from bridge.common.images import decode
-from bridge.simulator.lighting import GAMMA, Lamp, Lighting
+from bridge.simulator.renderers.lighting import GAMMA, Lamp, Lighting
 
 MAX_SENSOR_NOISE = 50.0
 JPEG_QUALITY = (25, 85)

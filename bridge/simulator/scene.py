@@ -24,8 +24,7 @@ from bridge.blur import (
 )
 from bridge.simulator.background import Backgrounds
 from bridge.simulator.filters import stays_in_view
-from bridge.simulator.lighting import Lighting
-from bridge.simulator.mesh import Mesh
+from bridge.simulator.meshes.mesh import Mesh
 from bridge.simulator.realism import (
     Realism,
     add_jpeg_artefacts,
@@ -33,7 +32,9 @@ from bridge.simulator.realism import (
     composite_linear,
     sample_lighting,
 )
-from bridge.simulator.renderers import Renderer, RendererName
+from bridge.simulator.renderers.choice import RendererName
+from bridge.simulator.renderers.lighting import Lighting
+from bridge.simulator.renderers.protocol import Renderer
 from bridge.simulator.trajectory import Trajectory, curve, sample_trajectory
 
 

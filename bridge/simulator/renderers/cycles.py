@@ -23,11 +23,11 @@ from typing import IO, Any
 import numpy as np
 
 from bridge.common.errors import InputError
-from bridge.simulator.exposure import NUM_WINDOWS, window
-from bridge.simulator.lighting import GAMMA, Lighting
-from bridge.simulator.mesh import Mesh
-from bridge.simulator.renderers import FOCAL_BY_SENSOR, OBJECT_SCALE
+from bridge.simulator.meshes.mesh import Mesh
+from bridge.simulator.renderers.lighting import GAMMA, Lighting
+from bridge.simulator.renderers.protocol import FOCAL_BY_SENSOR, OBJECT_SCALE
 from bridge.simulator.trajectory import Trajectory
+from bridge.simulator.windows import NUM_WINDOWS, window
 
 PYTHON_VARIABLE = "BRIDGE_CYCLES_PYTHON"
 """Environment variable that names a Python interpreter with bpy."""

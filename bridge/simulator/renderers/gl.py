@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from bridge.simulator.lighting import Lighting
-from bridge.simulator.mesh import Mesh
-from bridge.simulator.renderers import FOCAL_BY_SENSOR, OBJECT_SCALE, Subframe
+from bridge.simulator.meshes.mesh import Mesh
 from bridge.simulator.renderers import gl_shaders as shaders
 from bridge.simulator.renderers.gl_device import current_context
 from bridge.simulator.renderers.gl_mesh import HOLES, DeviceMesh
+from bridge.simulator.renderers.lighting import Lighting
+from bridge.simulator.renderers.protocol import FOCAL_BY_SENSOR, OBJECT_SCALE, Subframe
 
 if TYPE_CHECKING:
     import moderngl

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bridge.simulator.mesh import Mesh
+from bridge.simulator.meshes.mesh import Mesh
 
 if TYPE_CHECKING:
     import moderngl

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bridge.simulator.lighting import GAMMA
+from bridge.simulator.renderers.lighting import GAMMA
 
 MAX_LAMPS = 8
 

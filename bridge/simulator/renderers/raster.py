@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bridge.simulator.lighting import GAMMA, Lighting
-from bridge.simulator.mesh import Mesh
-from bridge.simulator.renderers import FOCAL_BY_SENSOR, OBJECT_SCALE, Subframe
+from bridge.simulator.meshes.mesh import Mesh
 from bridge.simulator.renderers import raster_kernels as kernels
 from bridge.simulator.renderers import raster_shading as shading
+from bridge.simulator.renderers.lighting import GAMMA, Lighting
+from bridge.simulator.renderers.protocol import FOCAL_BY_SENSOR, OBJECT_SCALE, Subframe
 
 _SAMPLES = 2
 """Samples per pixel along each axis."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bridge.simulator.mesh import Mesh, Surface, build_mesh
+from bridge.simulator.meshes.mesh import Mesh, Surface, build_mesh
 
 HALF = 3 / np.sqrt(8)
 """Half the side of a `square` in scene units: its diagonal is 3."""

@@ -23,9 +23,9 @@ from bridge.simulator import (
     simulate,
 )
 from bridge.simulator.background import Background, procedural_background
-from bridge.simulator.lighting import Lighting
-from bridge.simulator.procedural import procedural_mesh
+from bridge.simulator.objects.procedural import procedural_mesh
 from bridge.simulator.realism import Realism
+from bridge.simulator.renderers.lighting import Lighting
 from bridge.simulator.trajectory import sample_trajectory
 
 CONFIG = SimulatorConfig(image_size=(60, 80))

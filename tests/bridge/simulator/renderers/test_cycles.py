@@ -13,20 +13,20 @@ import numpy as np
 import pytest
 
 from bridge.common.errors import InputError
-from bridge.simulator.exposure import window
-from bridge.simulator.lighting import GAMMA, Lamp, Lighting
-from bridge.simulator.mesh import Mesh, build_mesh
-from bridge.simulator.mesh_file import load_mesh
-from bridge.simulator.procedural import procedural_mesh
-from bridge.simulator.renderers import make_renderer
+from bridge.simulator.meshes.load import load_mesh
+from bridge.simulator.meshes.mesh import Mesh, build_mesh
+from bridge.simulator.meshes.surface import Surface
+from bridge.simulator.objects.procedural import procedural_mesh
+from bridge.simulator.renderers.choice import make_renderer
 from bridge.simulator.renderers.cycles import (
     PYTHON_VARIABLE,
     BlenderDied,
     CyclesRenderer,
     find_python,
 )
-from bridge.simulator.surface import Surface
+from bridge.simulator.renderers.lighting import GAMMA, Lamp, Lighting
 from bridge.simulator.trajectory import Trajectory, sample_trajectory
+from bridge.simulator.windows import window
 from tests.factories import dying_blender
 
 from ..scenes import HALF, quads, square

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 
 from bridge.common.errors import InputError
-from bridge.simulator.exposure import SubframeRenderer
-from bridge.simulator.lighting import GAMMA, Lamp, Lighting
-from bridge.simulator.mesh import Mesh, Surface, build_mesh
-from bridge.simulator.mesh_file import load_mesh
-from bridge.simulator.procedural import FAMILIES, procedural_mesh
-from bridge.simulator.renderers import Canvas, Subframe
+from bridge.simulator.meshes.load import load_mesh
+from bridge.simulator.meshes.mesh import Mesh, Surface, build_mesh
+from bridge.simulator.objects.procedural import FAMILIES, procedural_mesh
 from bridge.simulator.renderers.gl import GLCanvas
+from bridge.simulator.renderers.lighting import GAMMA, Lamp, Lighting
+from bridge.simulator.renderers.protocol import Canvas, Subframe
 from bridge.simulator.renderers.raster import RasterCanvas
+from bridge.simulator.renderers.subframes import SubframeRenderer
 from bridge.simulator.trajectory import euler_matrix, sample_trajectory
 
 from ..scenes import square

@@ -5,9 +5,9 @@ import psutil
 import pytest
 
 from bridge.common.errors import InputError
-from bridge.simulator.lighting import Lighting
-from bridge.simulator.renderers import Subframe
 from bridge.simulator.renderers.gl import GLCanvas
+from bridge.simulator.renderers.lighting import Lighting
+from bridge.simulator.renderers.protocol import Subframe
 
 from ..scenes import square
 

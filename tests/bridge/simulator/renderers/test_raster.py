@@ -8,10 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridge.common.errors import InputError
-from bridge.simulator.lighting import Lamp, Lighting
-from bridge.simulator.mesh import Mesh, Surface, build_mesh
-from bridge.simulator.procedural import FAMILIES, procedural_mesh
-from bridge.simulator.renderers import Subframe, make_renderer
+from bridge.simulator.meshes.mesh import Mesh, Surface, build_mesh
+from bridge.simulator.objects.procedural import FAMILIES, procedural_mesh
+from bridge.simulator.renderers.choice import make_renderer
+from bridge.simulator.renderers.lighting import Lamp, Lighting
+from bridge.simulator.renderers.protocol import Subframe
 from bridge.simulator.renderers.raster import RasterCanvas
 from bridge.simulator.trajectory import euler_matrix
 

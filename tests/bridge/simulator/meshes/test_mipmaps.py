@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.simulator.mipmaps import has_holes, pack_textures
+from bridge.simulator.meshes.mipmaps import has_holes, pack_textures
 
 
 @given(st.integers(1, 70), st.integers(1, 70), st.integers(0, 5))

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.simulator.weld import weld
+from bridge.simulator.meshes.weld import weld
 
 
 @given(st.lists(st.tuples(*[st.sampled_from([-1.5, -0.0, 0.0, 1e-20, 2.0])] * 3), min_size=1))

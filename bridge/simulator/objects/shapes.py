@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bridge.simulator.mesh import Surface
+from bridge.simulator.meshes.mesh import Surface
 
 
 def grid_surface(points: np.ndarray, repeat: tuple[float, float] = (1, 1)) -> Surface:

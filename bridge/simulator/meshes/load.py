@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from bridge.simulator.gltf_file import read_gltf
-from bridge.simulator.materials import Material, display
-from bridge.simulator.mesh import Mesh, build_mesh
-from bridge.simulator.obj_file import read_obj
-from bridge.simulator.surface import MeshError, Remark, Surface
+from bridge.simulator.meshes.gltf import read_gltf
+from bridge.simulator.meshes.materials import Material, display
+from bridge.simulator.meshes.mesh import Mesh, build_mesh
+from bridge.simulator.meshes.obj import read_obj
+from bridge.simulator.meshes.surface import MeshError, Remark, Surface
 
 MESH_SUFFIXES = (".glb", ".gltf", ".obj")
 

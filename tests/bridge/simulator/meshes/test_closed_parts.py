@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bridge.simulator.closed_parts import closed_parts
-from bridge.simulator.mesh_file import load_mesh
-from bridge.simulator.shapes import box, revolve
+from bridge.simulator.meshes.closed_parts import closed_parts
+from bridge.simulator.meshes.load import load_mesh
+from bridge.simulator.objects.shapes import box, revolve
 
 CUBE = np.array([[x, y, z] for x in (0, 1) for y in (0, 1) for z in (0, 1)], float) - 0.5
 CUBE_FACES = np.array(

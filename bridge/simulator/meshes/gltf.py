@@ -13,8 +13,8 @@ from urllib.parse import unquote
 
 import numpy as np
 
-from bridge.simulator.materials import Material, cut_out, display, find_file, read_picture
-from bridge.simulator.surface import MeshError
+from bridge.simulator.meshes.materials import Material, cut_out, display, find_file, read_picture
+from bridge.simulator.meshes.surface import MeshError
 
 _UNREAD = {"EXT_meshopt_compression", "KHR_mesh_quantization"}
 _DRACO = "KHR_draco_mesh_compression"

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from bridge.simulator.materials import Material, cut_out, display, find_file, read_picture
-from bridge.simulator.surface import MeshError, Remark
+from bridge.simulator.meshes.materials import Material, cut_out, display, find_file, read_picture
+from bridge.simulator.meshes.surface import MeshError, Remark
 
 # Options of a map that are followed by up to three numbers, and those followed by one word.
 _NUMBERS = {"-mm", "-o", "-s", "-t"}

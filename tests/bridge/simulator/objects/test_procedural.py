@@ -5,8 +5,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bridge.simulator.procedural import FAMILIES, NUM_TEXTURES, procedural_mesh, texture_number
-from bridge.simulator.textures import PATTERNS, _palette, make_texture
+from bridge.simulator.objects.procedural import (
+    FAMILIES,
+    NUM_TEXTURES,
+    procedural_mesh,
+    texture_number,
+)
+from bridge.simulator.objects.textures import PATTERNS, _palette, make_texture
 
 
 def texture_of(seed: int, category: str, instance: int) -> np.ndarray:

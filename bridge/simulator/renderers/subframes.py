@@ -10,13 +10,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bridge.simulator.lighting import Lighting
-from bridge.simulator.mesh import Mesh
-from bridge.simulator.renderers import FOCAL_BY_SENSOR, OBJECT_SCALE, Canvas, Subframe
+from bridge.simulator.meshes.mesh import Mesh
+from bridge.simulator.renderers.lighting import Lighting
+from bridge.simulator.renderers.protocol import FOCAL_BY_SENSOR, OBJECT_SCALE, Canvas, Subframe
 from bridge.simulator.trajectory import Trajectory
-
-CENTRE_FRAME = 12
-NUM_WINDOWS = 10
+from bridge.simulator.windows import CENTRE_FRAME, NUM_WINDOWS, added_frame, window
 
 _NEAR = 0.1
 _MARGIN = 3
@@ -30,18 +28,6 @@ _STILL_PARTS = 8
 
 _PLASTIC = 1.32471795724474602596
 """Its powers place points evenly over a square, whatever their number (Roberts' R2 sequence)."""
-
-
-def window(index: int) -> tuple[int, int]:
-    """First and last frame of an exposure of `index` sub-trajectories, 0 (sharp) to 10."""
-    start = CENTRE_FRAME - (index + 1) // 2
-    return start, start + index
-
-
-def added_frame(index: int) -> int:
-    """First frame of the sub-trajectory that window `index` (1..10) has and `index` - 1 has not."""
-    start, end = window(index)
-    return start if start < window(index - 1)[0] else end - 1
 
 
 class SubframeRenderer:

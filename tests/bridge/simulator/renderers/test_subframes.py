@@ -5,12 +5,13 @@ import pytest
 from numpy.typing import NDArray
 
 from bridge.blur import blur_severity, eight_bit
-from bridge.simulator.exposure import SubframeRenderer, added_frame, window
-from bridge.simulator.lighting import Lighting
-from bridge.simulator.procedural import procedural_mesh
-from bridge.simulator.renderers import Subframe
+from bridge.simulator.objects.procedural import procedural_mesh
+from bridge.simulator.renderers.lighting import Lighting
+from bridge.simulator.renderers.protocol import Subframe
 from bridge.simulator.renderers.raster import RasterCanvas
+from bridge.simulator.renderers.subframes import SubframeRenderer
 from bridge.simulator.trajectory import Trajectory
+from bridge.simulator.windows import added_frame, window
 
 from .scenes import HALF, square
 

@@ -9,14 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.common.errors import InputError
-from bridge.simulator.catalogue import (
+from bridge.simulator.meshes.mesh import MeshError
+from bridge.simulator.objects.catalogue import (
     ObjectEntry,
     procedural_objects,
     scan_meshes,
     select_categories,
 )
-from bridge.simulator.mesh import MeshError
-from bridge.simulator.procedural import FAMILIES
+from bridge.simulator.objects.procedural import FAMILIES
 
 
 def touch(folder: Path, *names: str) -> None:

@@ -12,7 +12,7 @@ from numba import njit
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from bridge.simulator.weld import weld
+from bridge.simulator.meshes.weld import weld
 
 MIN_VOLUME = 1e-10
 """Flatter parts, in units of the object's box diagonal cubed, have no outside worth the name."""

@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from bridge.simulator.closed_parts import closed_parts
-from bridge.simulator.mipmaps import has_holes, pack_textures
-from bridge.simulator.normals import smooth_between_creases
-from bridge.simulator.simplification import simplify
-from bridge.simulator.surface import MeshError, Remark, Surface
+from bridge.simulator.meshes.closed_parts import closed_parts
+from bridge.simulator.meshes.mipmaps import has_holes, pack_textures
+from bridge.simulator.meshes.normals import smooth_between_creases
+from bridge.simulator.meshes.simplification import simplify
+from bridge.simulator.meshes.surface import MeshError, Remark, Surface
 
 MAX_TRIANGLES = 200_000
 """Larger meshes are simplified; on images of these sizes the difference cannot be seen."""

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bridge.simulator.mesh_file import load_mesh
-from bridge.simulator.surface import MeshError
+from bridge.simulator.meshes.load import load_mesh
+from bridge.simulator.meshes.surface import MeshError
 
 SQUARE = """v -1 -1 0
 v 1 -1 0

@@ -9,12 +9,12 @@ from PIL import Image
 from trimesh.visual.material import PBRMaterial, SimpleMaterial
 from trimesh.visual.texture import TextureVisuals
 
-from bridge.simulator.lighting import Lighting
-from bridge.simulator.mesh import Mesh
-from bridge.simulator.mesh_file import load_mesh
-from bridge.simulator.renderers import Subframe
+from bridge.simulator.meshes.load import load_mesh
+from bridge.simulator.meshes.mesh import Mesh
+from bridge.simulator.meshes.surface import MeshError
+from bridge.simulator.renderers.lighting import Lighting
+from bridge.simulator.renderers.protocol import Subframe
 from bridge.simulator.renderers.raster import RasterCanvas
-from bridge.simulator.surface import MeshError
 
 TOP, BOTTOM = [250, 10, 10], [10, 10, 250]
 CORNERS = np.array([[-1.0, -1, 0], [1, -1, 0], [1, 1, 0], [-1, 1, 0]])

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bridge.simulator.materials import cut_out, display, find_file, read_picture
+from bridge.simulator.meshes.materials import cut_out, display, find_file, read_picture
 
 
 def reread(picture: Image.Image, kind: str, **options: object) -> np.ndarray:

@@ -10,9 +10,9 @@ from itertools import pairwise
 from pathlib import Path
 
 from bridge.common.errors import InputError
-from bridge.simulator.mesh import Mesh
-from bridge.simulator.mesh_file import MESH_SUFFIXES, load_mesh
-from bridge.simulator.procedural import FAMILIES, procedural_mesh
+from bridge.simulator.meshes.load import MESH_SUFFIXES, load_mesh
+from bridge.simulator.meshes.mesh import Mesh
+from bridge.simulator.objects.procedural import FAMILIES, procedural_mesh
 
 MAX_DEPTH = 3
 """Levels of folders, from the object's own, in which its mesh is looked for."""

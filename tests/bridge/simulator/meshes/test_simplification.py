@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bridge.simulator.shapes import grid_surface
-from bridge.simulator.simplification import simplify
-from bridge.simulator.surface import Surface
+from bridge.simulator.meshes.simplification import simplify
+from bridge.simulator.meshes.surface import Surface
+from bridge.simulator.objects.shapes import grid_surface
 
 
 def hills(cells: int) -> Surface:

@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bridge.simulator import mesh as mesh_module
-from bridge.simulator.mesh import MeshError, Surface, build_mesh
-from bridge.simulator.normals import smooth_between_creases
-from bridge.simulator.shapes import box, revolve
+from bridge.simulator.meshes import mesh as mesh_module
+from bridge.simulator.meshes.mesh import MeshError, Surface, build_mesh
+from bridge.simulator.meshes.normals import smooth_between_creases
+from bridge.simulator.objects.shapes import box, revolve
 
 TRIANGLE = np.array([[0, 1, 2]])
 POINTS = np.array([[0.0, 0, 0], [1, 0, 0], [0, 1, 0]])

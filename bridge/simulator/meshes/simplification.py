@@ -9,8 +9,8 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from bridge.simulator.surface import Surface
-from bridge.simulator.weld import weld
+from bridge.simulator.meshes.surface import Surface
+from bridge.simulator.meshes.weld import weld
 
 _NOISE = 1e-6
 """Where a surface is exactly flat, the best place for a vertex is the solution of a singular

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from bridge.simulator.mipmaps import MAX_TEXTURE_SIDE, OPAQUE_FROM
-from bridge.simulator.surface import Remark
+from bridge.simulator.meshes.mipmaps import MAX_TEXTURE_SIDE, OPAQUE_FROM
+from bridge.simulator.meshes.surface import Remark
 
 DISPLAY_GAMMA = 1 / 2.2
 

@@ -12,9 +12,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from bridge.simulator.mesh import Mesh, Surface, build_mesh
-from bridge.simulator.shapes import box, moved, prism, revolve, sweep
-from bridge.simulator.textures import make_texture
+from bridge.simulator.meshes.mesh import Mesh, Surface, build_mesh
+from bridge.simulator.objects.shapes import box, moved, prism, revolve, sweep
+from bridge.simulator.objects.textures import make_texture
 from bridge.simulator.trajectory import euler_matrix
 
 NUM_TEXTURES = 256

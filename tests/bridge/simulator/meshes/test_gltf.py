@@ -12,8 +12,8 @@ from PIL import Image
 from trimesh.visual.material import PBRMaterial
 from trimesh.visual.texture import TextureVisuals
 
-from bridge.simulator.mesh_file import load_mesh
-from bridge.simulator.surface import MeshError
+from bridge.simulator.meshes.load import load_mesh
+from bridge.simulator.meshes.surface import MeshError
 
 CORNERS = np.array([[-1.0, -1, 0], [1, -1, 0], [1, 1, 0], [-1, 1, 0]])
 FACES = np.array([[0, 1, 2], [0, 2, 3]])

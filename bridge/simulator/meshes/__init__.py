@@ -1,0 +1,1 @@
+"""Meshes: from files of 3D models to closed, textured, welded surfaces of one size."""
