@@ -14,12 +14,12 @@ from benchmarks.tables import one_core
 from bridge.blur import blur_severity, eight_bit
 from bridge.common.errors import InputError
 from bridge.common.progress import progress
-from bridge.shard_plan import spread
 from bridge.simulator import Mesh, MeshError, ObjectEntry, Trajectory, sample_trajectory
 from bridge.simulator.filters import stays_in_view
 from bridge.simulator.renderers.cycles import CyclesRenderer
 from bridge.simulator.renderers.lighting import Lighting
 from bridge.simulator.renderers.protocol import Renderer
+from bridge.synthesis.plan import spread
 
 WINDOWS = (0, 1, 2, 5, 10)
 """Exposures that are compared: the sharp image and four blurred ones."""

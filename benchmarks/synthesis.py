@@ -23,7 +23,6 @@ from bridge.common.errors import InputError
 from bridge.common.progress import progress
 from bridge.dataset.schema import to_table
 from bridge.dataset.shards import ShardRecord, write_shard
-from bridge.shard_plan import plan_shards, spread
 from bridge.simulator import (
     Backgrounds,
     MeshError,
@@ -35,6 +34,7 @@ from bridge.simulator import (
     scan_meshes,
 )
 from bridge.simulator.objects.procedural import FAMILIES
+from bridge.synthesis.plan import plan_shards, spread
 from pipelines.synthesis_options import SynthesizeConfig
 
 

@@ -23,7 +23,7 @@ from bridge.simulator.renderers.lighting import Lighting
 from bridge.simulator.renderers.protocol import Subframe
 from bridge.simulator.renderers.raster import RasterCanvas
 from bridge.simulator.renderers.subframes import SubframeRenderer
-from bridge.synthesis import make_rows
+from bridge.synthesis.shard import make_rows
 
 SAMPLES_PER_PIXEL = 4
 """Of the rasteriser."""

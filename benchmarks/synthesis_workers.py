@@ -14,9 +14,9 @@ from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
-from bridge.shard_plan import ShardTask
 from bridge.simulator import Backgrounds, SimulatorConfig
-from bridge.synthesis import make_shard
+from bridge.synthesis.plan import ShardTask
+from bridge.synthesis.shard import make_shard
 
 _STATUS = Path("/proc/self/status")
 

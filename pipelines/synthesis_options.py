@@ -13,7 +13,6 @@ from bridge.common import cli, storage
 from bridge.common.errors import InputError
 from bridge.common.images import ImageFormat
 from bridge.dataset.manifest import open_manifest
-from bridge.shard_plan import Kind, select_objects
 from bridge.simulator import (
     Backgrounds,
     ObjectEntry,
@@ -26,6 +25,7 @@ from bridge.simulator import (
 )
 from bridge.simulator.objects.catalogue import select_categories
 from bridge.simulator.realism import MAX_SENSOR_NOISE, Realism
+from bridge.synthesis.plan import Kind, select_objects
 
 DISTRACTOR_INSTANCES_FROM = 1_000_000
 """Built-in distractor objects are instances that no dataset reaches."""

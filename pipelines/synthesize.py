@@ -25,12 +25,12 @@ from bridge.common.identity import refuse_difference
 from bridge.common.manifest_writer import ManifestWriter
 from bridge.common.progress import duration, progress
 from bridge.dataset.manifest import MANIFEST, Adjustment, Manifest, Rejection, load_manifest
-from bridge.estimate import measure
-from bridge.preview import contact_sheet, preview_rows
-from bridge.shard_plan import ShardPlan, plan_shards
 from bridge.simulator import Backgrounds, ObjectEntry
 from bridge.simulator.windows import NUM_WINDOWS
-from bridge.synthesis import LOST_TRAJECTORY, check_object, make_shard, num_lost, renderer_for
+from bridge.synthesis.cost import measure
+from bridge.synthesis.plan import ShardPlan, plan_shards
+from bridge.synthesis.preview import contact_sheet, preview_rows
+from bridge.synthesis.shard import LOST_TRAJECTORY, check_object, make_shard, num_lost, renderer_for
 from pipelines import cluster
 from pipelines.synthesis_options import (
     SynthesizeConfig,

@@ -12,8 +12,8 @@ from bridge.common.progress import progress
 from bridge.dataset.checks import ShardReport, doubles_between, verify_manifest, verify_shard
 from bridge.dataset.manifest import MANIFEST, Manifest, load_manifest
 from bridge.simulator import Backgrounds
-from bridge.synthesis import renderer_for
-from bridge.verification import verify_rendering
+from bridge.synthesis.render_again import verify_rendering
+from bridge.synthesis.shard import renderer_for
 from pipelines import cluster
 from pipelines.synthesis_options import (
     SynthesizeConfig,

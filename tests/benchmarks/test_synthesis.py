@@ -9,8 +9,8 @@ from benchmarks.synthesis import Config, object_costs, run, storing_seconds
 from benchmarks.synthesis_report import Results, figures, markdown, preset_size
 from benchmarks.synthesis_workers import Workers, measure_workers
 from bridge.common.errors import InputError
-from bridge.shard_plan import plan_shards
 from bridge.simulator import ProceduralBackgrounds, SimulatorConfig, procedural_objects
+from bridge.synthesis.plan import plan_shards
 from pipelines.synthesis_options import PRESETS
 
 SIZE = (48, 64)

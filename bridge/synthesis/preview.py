@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from PIL import Image, ImageDraw, ImageFont
 
-from bridge.shard_plan import spread
 from bridge.simulator import (
     Backgrounds,
     MeshError,
@@ -16,7 +15,8 @@ from bridge.simulator import (
     SimulatorConfig,
     simulate,
 )
-from bridge.synthesis import renderer_for
+from bridge.synthesis.plan import spread
+from bridge.synthesis.shard import renderer_for
 
 _CELL_WIDTH = 200
 _GAP = 6

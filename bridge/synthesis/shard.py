@@ -18,7 +18,6 @@ from bridge.common.images import ImageFormat, encode
 from bridge.dataset.manifest import Adjustment, Rejection, ShardResult
 from bridge.dataset.schema import image_id, to_table
 from bridge.dataset.shards import write_shard
-from bridge.shard_plan import ShardTask
 from bridge.simulator import (
     Backgrounds,
     MeshError,
@@ -32,6 +31,7 @@ from bridge.simulator import (
 )
 from bridge.simulator.renderers.cycles import BlenderDied
 from bridge.simulator.windows import NUM_WINDOWS
+from bridge.synthesis.plan import ShardTask
 
 LOST_TRAJECTORY = "trajectory"
 """Reason of every rejection that stands for one trajectory of a usable object."""

@@ -11,7 +11,6 @@ from PIL import Image
 
 from bridge.dataset.manifest import ShardResult
 from bridge.dataset.schema import SHARD_SCHEMA
-from bridge.shard_plan import ShardTask, plan_shards
 from bridge.simulator import (
     ObjectEntry,
     ProceduralBackgrounds,
@@ -20,7 +19,8 @@ from bridge.simulator import (
     scan_meshes,
 )
 from bridge.simulator.renderers.cycles import PYTHON_VARIABLE
-from bridge.synthesis import check_object, make_shard, num_lost
+from bridge.synthesis.plan import ShardTask, plan_shards
+from bridge.synthesis.shard import check_object, make_shard, num_lost
 from tests.factories import dying_blender, make_meshes
 
 

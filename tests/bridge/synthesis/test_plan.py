@@ -5,8 +5,8 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.shard_plan import ShardPlan, plan_shards, select_objects, spread
 from bridge.simulator import ObjectEntry, procedural_objects
+from bridge.synthesis.plan import ShardPlan, plan_shards, select_objects, spread
 
 
 def named(*sizes: int) -> list[ObjectEntry]:

@@ -13,9 +13,9 @@ from bridge.common.errors import InputError
 from bridge.common.images import ImageFormat
 from bridge.dataset.schema import to_table
 from bridge.dataset.shards import encode_parquet
-from bridge.shard_plan import spread
 from bridge.simulator import Backgrounds, Mesh, MeshError, ObjectEntry, SimulatorConfig, simulate
-from bridge.synthesis import make_rows, renderer_for
+from bridge.synthesis.plan import spread
+from bridge.synthesis.shard import make_rows, renderer_for
 
 LEAST_MEASURED = 16
 MOST_MEASURED = 256

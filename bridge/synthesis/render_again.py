@@ -21,7 +21,7 @@ from bridge.simulator import (
     SimulatorConfig,
     simulate,
 )
-from bridge.synthesis import renderer_for
+from bridge.synthesis.shard import renderer_for
 
 SEVERITY_TOLERANCE = 0.002
 """What another graphics driver or processor may change in a blur severity or a mean opacity."""

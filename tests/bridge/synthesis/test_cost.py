@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from bridge.common.errors import InputError
-from bridge.estimate import Cost, is_enough, measure
 from bridge.simulator import ObjectEntry, ProceduralBackgrounds, SimulatorConfig, scan_meshes
+from bridge.synthesis.cost import Cost, is_enough, measure
 from tests.factories import make_meshes
 
 SIMULATOR = SimulatorConfig(image_size=(48, 64))

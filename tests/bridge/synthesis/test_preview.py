@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bridge.preview import PreviewRow, contact_sheet, preview_rows
 from bridge.simulator import (
     ObjectEntry,
     ProceduralBackgrounds,
@@ -14,6 +13,7 @@ from bridge.simulator import (
     SimulatorConfig,
     scan_meshes,
 )
+from bridge.synthesis.preview import PreviewRow, contact_sheet, preview_rows
 from tests.factories import make_meshes
 
 YELLOW, GREEN, BLUE = (255, 214, 10), (10, 120, 30), (20, 40, 160)

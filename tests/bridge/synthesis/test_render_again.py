@@ -12,7 +12,6 @@ from PIL import Image
 
 from bridge.common import storage
 from bridge.dataset.manifest import ShardResult
-from bridge.shard_plan import plan_shards
 from bridge.simulator import (
     Backgrounds,
     ObjectEntry,
@@ -21,11 +20,9 @@ from bridge.simulator import (
     SimulatorConfig,
     procedural_objects,
 )
-from bridge.synthesis import make_shard
-from bridge.verification import (
-    RenderingReport,
-    verify_rendering,
-)
+from bridge.synthesis.plan import plan_shards
+from bridge.synthesis.render_again import RenderingReport, verify_rendering
+from bridge.synthesis.shard import make_shard
 from tests.factories import make_dataset, rewrite_shard, without_column
 
 SIZE = (24, 32)

@@ -1,0 +1,1 @@
+"""Synthesis: where the simulator and the DATASET meet (Sec. 4)."""
