@@ -34,7 +34,7 @@ from bridge.dataset.manifest import open_manifest
 from bridge.index_folder import PartRecord
 from bridge.model.checkpoint import save_model
 from bridge.model.embedding import default_batch_size
-from bridge.presets import PRESETS
+from bridge.training.presets import PRESETS
 from pipelines import cluster
 from pipelines.embedding import EmbedOptions, Part, embed_parts
 

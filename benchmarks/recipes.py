@@ -22,18 +22,18 @@ from typing import Any
 import torch
 
 from benchmarks.tables import save, table
-from bridge.augmentation import Augmentation
-from bridge.bliss import BlissConfig
 from bridge.common import cli, storage
 from bridge.common.errors import InputError
 from bridge.dataset.manifest import open_manifest
-from bridge.losses import LossConfig
 from bridge.model.network import QUICK, Bridge, ModelConfig
-from bridge.presets import PRESETS
-from bridge.recipe import Recipe
-from bridge.trainer import Trainer
-from bridge.training_data import select_training_images
-from bridge.validation import load_validation_data, validate
+from bridge.training.augmentation import Augmentation
+from bridge.training.bliss import BlissConfig
+from bridge.training.data import select_training_images
+from bridge.training.losses import LossConfig
+from bridge.training.presets import PRESETS
+from bridge.training.recipe import Recipe
+from bridge.training.trainer import Trainer
+from bridge.training.validation import load_validation_data, validate
 
 
 @dataclass(frozen=True)

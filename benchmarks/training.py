@@ -32,9 +32,9 @@ from benchmarks.training_step import measure_step, new_model
 from benchmarks.training_wait import LINE, measure_wait
 from bridge.common import cli
 from bridge.common.errors import InputError
-from bridge.presets import PRESETS
-from bridge.recipe import Compute
-from bridge.training_data import TrainingData
+from bridge.training.data import TrainingData
+from bridge.training.presets import PRESETS
+from bridge.training.recipe import Compute
 
 Part = Literal["step", "data", "gpu", "scaling"]
 

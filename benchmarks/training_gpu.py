@@ -12,9 +12,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.training_step import new_model, synchronise, timed
 from bridge.model.network import Bridge, ModelConfig
-from bridge.recipe import Compute, Recipe
-from bridge.trainer import Trainer
-from bridge.training_data import TrainingData
+from bridge.training.data import TrainingData
+from bridge.training.recipe import Compute, Recipe
+from bridge.training.trainer import Trainer
 
 VARIANTS = {
     "fp32": Compute("fp32"),

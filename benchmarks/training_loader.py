@@ -3,7 +3,7 @@
     python benchmarks/training_loader.py                   generated photos, about a minute
     python benchmarks/training_loader.py --data data/synthetic --out runs/loader.md
 
-The loader is `bridge.training_data.prefetch` as training uses it: images in random order out of
+The loader is `bridge.training.data.prefetch` as training uses it: images in random order out of
 the node's cache file, decoded, resized where the network is smaller, assembled into batches with
 their labels. The floor is libjpeg-turbo alone, decoding the same bytes in memory into one buffer
 per thread, in the same run on the same cores. "Share" is the loader's rate divided by the floor's.
@@ -29,14 +29,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from benchmarks.tables import save, table
-from bridge.bliss import BlissConfig, BlissSampler, positions
 from bridge.common import cli
 from bridge.common.errors import InputError
 from bridge.common.images import Encoded, decode, encode
 from bridge.dataset.cache import ImageCache
 from bridge.dataset.labels import Labels
 from bridge.dataset.manifest import open_manifest
-from bridge.training_data import TrainingData, prefetch, select_training_images
+from bridge.training.bliss import BlissConfig, BlissSampler, positions
+from bridge.training.data import TrainingData, prefetch, select_training_images
 
 TUPLES = 32
 """Tuples per batch, as in the paper."""

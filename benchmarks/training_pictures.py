@@ -13,7 +13,7 @@ from bridge.dataset.manifest import Manifest, ShardResult, open_manifest
 from bridge.dataset.schema import image_id, to_table
 from bridge.dataset.shards import shard_path, write_shard
 from bridge.dataset.splits import BLUR_LEVELS
-from bridge.training_data import TrainingData, select_training_images
+from bridge.training.data import TrainingData, select_training_images
 
 OBJECTS = 10
 

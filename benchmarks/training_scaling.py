@@ -19,9 +19,9 @@ from benchmarks.tables import one_core
 from benchmarks.training_bytes import CountBytes, traffic
 from benchmarks.training_pictures import load
 from benchmarks.training_step import new_model
-from bridge.presets import Preset
-from bridge.trainer import Trainer, share_of
-from bridge.training_data import Batch, TrainingData
+from bridge.training.data import Batch, TrainingData
+from bridge.training.presets import Preset
+from bridge.training.trainer import Trainer, share_of
 
 WORKERS = 2
 ROUNDS = 3

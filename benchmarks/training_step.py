@@ -12,11 +12,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from bridge.losses import LossInputs, joint_loss
 from bridge.model.network import Bridge, ModelConfig
-from bridge.recipe import Compute, Recipe
-from bridge.trainer import Trainer
-from bridge.training_data import Batch, TrainingData
+from bridge.training.data import Batch, TrainingData
+from bridge.training.losses import LossInputs, joint_loss
+from bridge.training.recipe import Compute, Recipe
+from bridge.training.trainer import Trainer
 
 ROUNDS = 3
 """Of all ways in turn, so that whatever else the machine does falls on all of them."""

@@ -7,10 +7,10 @@ from dataclasses import replace
 from typing import Any
 
 from benchmarks.training_step import new_model
-from bridge.presets import Preset
-from bridge.recipe import Compute
-from bridge.trainer import Trainer
-from bridge.training_data import TrainingData
+from bridge.training.data import TrainingData
+from bridge.training.presets import Preset
+from bridge.training.recipe import Compute
+from bridge.training.trainer import Trainer
 
 LINE = 2
 """Steps between events, each of which holds the share of the time that passed since the last."""

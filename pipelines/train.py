@@ -23,19 +23,19 @@ import ray.train
 import torch
 from ray.train.torch import TorchTrainer
 
-from bridge.bliss import BlissSampler
 from bridge.common import cli, storage
 from bridge.common.errors import InputError
 from bridge.common.identity import refuse_difference
 from bridge.dataset.manifest import MANIFEST, open_manifest
-from bridge.losses import check_losses
 from bridge.model.network import Bridge
-from bridge.run_log import MetricsReader, format_line, read_metrics
-from bridge.tracking import Tracker, open_tracker
-from bridge.trainer import NonFiniteLoss, check_workers
-from bridge.training_data import select_training_images
-from bridge.training_estimate import estimate
-from bridge.validation import CHOICE
+from bridge.training.bliss import BlissSampler
+from bridge.training.cost import estimate
+from bridge.training.data import select_training_images
+from bridge.training.losses import check_losses
+from bridge.training.run_log import MetricsReader, format_line, read_metrics
+from bridge.training.tracking import Tracker, open_tracker
+from bridge.training.trainer import NonFiniteLoss, check_workers
+from bridge.training.validation import CHOICE
 from pipelines import cluster
 from pipelines.train_options import (
     DEFAULT_DATA,

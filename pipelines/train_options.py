@@ -6,12 +6,12 @@ import re
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
-from bridge import presets
 from bridge.common import storage
 from bridge.common.errors import InputError
 from bridge.model.network import PAPER, ModelConfig
-from bridge.recipe import Compute, Recipe
-from bridge.tracking import TrackerName
+from bridge.training import presets
+from bridge.training.recipe import Compute, Recipe
+from bridge.training.tracking import TrackerName
 
 DEFAULT_DATA = "data/synthetic"
 

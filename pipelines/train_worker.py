@@ -14,12 +14,12 @@ import torch
 
 from bridge.common import storage
 from bridge.dataset.manifest import open_manifest
-from bridge.examples import draw_examples
 from bridge.model.network import Bridge
-from bridge.run_log import RunLog
-from bridge.trainer import Event, NonFiniteLoss, Trainer
-from bridge.training_data import TooManyUnreadable, select_training_images
-from bridge.validation import CHOICE, load_validation_data
+from bridge.training.data import TooManyUnreadable, select_training_images
+from bridge.training.examples import draw_examples
+from bridge.training.run_log import RunLog
+from bridge.training.trainer import Event, NonFiniteLoss, Trainer
+from bridge.training.validation import CHOICE, load_validation_data
 from pipelines.train_options import TrainConfig
 
 MODEL_FOLDER = "model"

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bridge.common.storage import sha256
-from bridge.run_log import read_metrics
+from bridge.training.run_log import read_metrics
 from tests.kills import KINDS, ROOT, start, strike
 
 TIMINGS = {"seconds", "images_per_second", "data_wait"}

@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args
 
 import psutil
 
-from bridge.run_log import MetricsReader
+from bridge.training.run_log import MetricsReader
 
 ROOT = Path(__file__).parents[1]
 Kind = Literal["worker", "driver", "everything", "interrupt"]

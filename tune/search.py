@@ -25,7 +25,7 @@ from bridge.common import cli, storage
 from bridge.common.errors import InputError
 from bridge.common.identity import refuse_difference
 from bridge.dataset.manifest import open_manifest
-from bridge.validation import CHOICE
+from bridge.training.validation import CHOICE
 from pipelines import cluster, train
 from pipelines.train_options import (
     DEFAULT_DATA,

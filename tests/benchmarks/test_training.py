@@ -15,12 +15,12 @@ from benchmarks.training_gpu import forward_flops, matmul_rate, measure_gpu
 from benchmarks.training_pictures import load, write_pictures
 from benchmarks.training_step import OneByOne, measure_step, new_model
 from benchmarks.training_wait import measure_wait
-from bridge.bliss import BlissConfig
 from bridge.common.errors import InputError
 from bridge.model.network import ModelConfig
-from bridge.presets import Preset
-from bridge.recipe import Compute, Recipe
-from bridge.trainer import Trainer
+from bridge.training.bliss import BlissConfig
+from bridge.training.presets import Preset
+from bridge.training.recipe import Compute, Recipe
+from bridge.training.trainer import Trainer
 
 TINY = ModelConfig(
     backbone="resnet18",

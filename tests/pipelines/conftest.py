@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from bridge.bliss import BlissConfig
 from bridge.model.network import ModelConfig
-from bridge.recipe import Recipe
+from bridge.training.bliss import BlissConfig
+from bridge.training.recipe import Recipe
 from pipelines import synthesize, train
 from pipelines.synthesize import SynthesizeConfig
 from pipelines.train_options import TrainConfig

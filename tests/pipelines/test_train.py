@@ -14,8 +14,8 @@ import pytest
 import bridge
 from bridge.common.errors import InputError
 from bridge.model.checkpoint import model_sha256, read_config
-from bridge.run_log import read_metrics
-from bridge.trainer import NonFiniteLoss
+from bridge.training.run_log import read_metrics
+from bridge.training.trainer import NonFiniteLoss
 from pipelines import train
 from pipelines.train_options import DEFAULT_DATA, TrainConfig
 from tests.factories import make_dataset

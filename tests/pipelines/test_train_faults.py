@@ -18,8 +18,8 @@ from ray.core.generated import autoscaler_pb2
 from ray.train.v2._internal.constants import CHECKPOINT_MANAGER_SNAPSHOT_FILENAME
 
 from bridge.common import cli
-from bridge.run_log import read_metrics
-from bridge.trainer import STATE_FILE
+from bridge.training.run_log import read_metrics
+from bridge.training.trainer import STATE_FILE
 from pipelines import train
 from pipelines.train_options import PRESETS, TrainConfig
 from tests import chaos

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from bridge.bliss import BlissConfig
 from bridge.common.errors import InputError
 from bridge.model.network import ModelConfig
-from bridge.recipe import Compute
+from bridge.training.bliss import BlissConfig
+from bridge.training.recipe import Compute
 from pipelines.train_options import PRESETS, TrainConfig, worker_range
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from bridge.common.errors import InputError
-from bridge.run_log import read_metrics
-from bridge.validation import CHOICE
+from bridge.training.run_log import read_metrics
+from bridge.training.validation import CHOICE
 from pipelines.train_options import PRESETS
 from tests.factories import make_dataset
 from tune import search

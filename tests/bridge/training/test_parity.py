@@ -29,9 +29,9 @@ import torch
 
 from bridge.dataset.manifest import open_manifest
 from bridge.model.network import Bridge, ModelConfig
-from bridge.recipe import Recipe
-from bridge.trainer import Trainer
-from bridge.training_data import Batch, select_training_images
+from bridge.training.data import Batch, select_training_images
+from bridge.training.recipe import Recipe
+from bridge.training.trainer import Trainer
 from tests.factories import make_dataset
 
 TUPLES = 4

@@ -7,12 +7,12 @@ import copy
 import torch
 from torch import nn
 
-from bridge.augmentation import augment
-from bridge.distributed import gather_rows
-from bridge.losses import LossInputs, joint_loss
 from bridge.model.network import Bridge
-from bridge.recipe import Compute, Recipe
-from bridge.training_data import Batch
+from bridge.training.augmentation import augment
+from bridge.training.data import Batch
+from bridge.training.distributed import gather_rows
+from bridge.training.losses import LossInputs, joint_loss
+from bridge.training.recipe import Compute, Recipe
 
 
 class TupleLosses(nn.Module):

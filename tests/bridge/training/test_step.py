@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from bridge.model.network import QUICK, Bridge
-from bridge.step import AveragedWeights
+from bridge.training.step import AveragedWeights
 
 
 @pytest.fixture

@@ -11,12 +11,12 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from bridge.bliss import BlissConfig
 from bridge.common.errors import InputError
 from bridge.common.images import decode
 from bridge.dataset.cache import ImageCache
 from bridge.dataset.manifest import open_manifest
-from bridge.training_data import (
+from bridge.training.bliss import BlissConfig
+from bridge.training.data import (
     AHEAD,
     TooManyUnreadable,
     TrainingData,

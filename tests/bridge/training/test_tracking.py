@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bridge.common.errors import InputError
-from bridge.tracking import TRACKING_FILE, open_tracker
+from bridge.training.tracking import TRACKING_FILE, open_tracker
 
 CONFIG = {"preset": "quick", "recipe": {"epochs": 3, "bliss": {"contrastive_range": 5}}}
 

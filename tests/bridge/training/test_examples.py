@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from bridge.examples import (
+from bridge.model.network import Bridge, HeadName, ModelConfig
+from bridge.training.data import Batch
+from bridge.training.examples import (
     CELL_WIDTH,
     EMPTY,
     GAP,
@@ -16,8 +18,6 @@ from bridge.examples import (
     TRUE_BOX,
     draw_examples,
 )
-from bridge.model.network import Bridge, HeadName, ModelConfig
-from bridge.training_data import Batch
 
 SIZE = (24, 32)
 CELL = (CELL_WIDTH * SIZE[0] // SIZE[1], CELL_WIDTH)

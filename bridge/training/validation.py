@@ -10,10 +10,10 @@ from bridge.dataset.cache import ImageCache, open_cache
 from bridge.dataset.labels import Labels, read_labels
 from bridge.dataset.manifest import Manifest
 from bridge.dataset.splits import queries_and_database
-from bridge.distributed import World, gather_interleaved
 from bridge.metrics import evaluate_retrieval
 from bridge.model.embedding import embed_encoded
 from bridge.model.network import Bridge
+from bridge.training.distributed import World, gather_interleaved
 
 TOP = 500
 """The published code chooses its model by the mAP of the first 500 results."""

@@ -15,7 +15,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from bridge.common import storage
 from bridge.common.progress import duration
-from bridge.validation import CHOICE, TOP
+from bridge.training.validation import CHOICE, TOP
 
 METRICS_FILE = "metrics.jsonl"
 SECONDS_BETWEEN_UPLOADS = 30.0

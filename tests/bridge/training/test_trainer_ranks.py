@@ -11,9 +11,9 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from bridge.recipe import Recipe
-from bridge.validation import CHOICE
-from tests.bridge.test_trainer import IN_BATCH, RECIPE, make_trainer, weights
+from bridge.training.recipe import Recipe
+from bridge.training.validation import CHOICE
+from tests.bridge.training.test_trainer import IN_BATCH, RECIPE, make_trainer, weights
 from tests.factories import make_dataset
 
 STOP = 4

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bridge.bliss import BlissConfig, BlissSampler, positions
 from bridge.common.errors import InputError
 from bridge.dataset.labels import Labels, read_labels
 from bridge.dataset.manifest import open_manifest
 from bridge.dataset.splits import training_rows
+from bridge.training.bliss import BlissConfig, BlissSampler, positions
 from tests.factories import make_dataset
 
 Window = Literal["level", "severity"]

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from bridge.model.network import Bridge, ModelConfig
-from bridge.recipe import Compute, Recipe
-from bridge.training_estimate import TrainingEstimate, estimate
+from bridge.training.cost import TrainingEstimate, estimate
+from bridge.training.recipe import Compute, Recipe
 
 TINY = ModelConfig(
     backbone="resnet18",

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from bridge import run_log
-from bridge.run_log import METRICS_FILE, MetricsReader, RunLog, format_line, read_metrics
+from bridge.training import run_log
+from bridge.training.run_log import METRICS_FILE, MetricsReader, RunLog, format_line, read_metrics
 
 
 def log_steps(run: str, from_step: int, *steps: int, loss: float = 1.0) -> None:

@@ -6,11 +6,11 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
-from bridge.augmentation import Augmentation
-from bridge.bliss import BlissConfig
 from bridge.common.errors import InputError
-from bridge.losses import LossConfig
-from bridge.training_data import BlurTarget
+from bridge.training.augmentation import Augmentation
+from bridge.training.bliss import BlissConfig
+from bridge.training.data import BlurTarget
+from bridge.training.losses import LossConfig
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bridge.augmentation import Augmentation, augment, uniform
 from bridge.common.errors import InputError
+from bridge.training.augmentation import Augmentation, augment, uniform
 
 HEIGHT, WIDTH = 60, 80
 

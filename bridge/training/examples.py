@@ -9,7 +9,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 
 from bridge.model.network import Bridge, BridgeOutput
-from bridge.training_data import Batch
+from bridge.training.data import Batch
 
 CELL_WIDTH = 200
 GAP = 8

@@ -13,13 +13,13 @@ from typing import Literal
 import numpy as np
 import torch
 
-from bridge.bliss import BlissConfig, positions
 from bridge.common.errors import InputError
 from bridge.common.images import decode_batch
 from bridge.dataset.cache import ImageCache, open_cache
 from bridge.dataset.labels import Labels, read_labels
 from bridge.dataset.manifest import Manifest
 from bridge.dataset.splits import training_rows
+from bridge.training.bliss import BlissConfig, positions
 
 BlurTarget = Literal["eroded", "opacity"]
 

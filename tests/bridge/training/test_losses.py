@@ -10,9 +10,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bridge.bliss import BlissConfig
 from bridge.common.errors import InputError
-from bridge.losses import (
+from bridge.model.classifiers import ArcFace, CurricularFace
+from bridge.model.network import ModelConfig
+from bridge.training.bliss import BlissConfig
+from bridge.training.losses import (
     LossConfig,
     LossInputs,
     blur_loss,
@@ -22,8 +24,6 @@ from bridge.losses import (
     joint_loss,
     localisation_loss,
 )
-from bridge.model.classifiers import ArcFace, CurricularFace
-from bridge.model.network import ModelConfig
 
 NAN = float("nan")
 TUPLE = torch.tensor([[1.0, 0, 0], [0.8, 0.6, 0], [0, 1, 0], [0.96, 0.28, 0]])

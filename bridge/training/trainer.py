@@ -19,18 +19,18 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from bridge.bliss import BlissSampler
 from bridge.common import storage
 from bridge.common.errors import InputError
-from bridge.distributed import World, union_over_ranks
-from bridge.losses import check_losses
 from bridge.model.backbones import Norm
 from bridge.model.checkpoint import WEIGHTS_FILE, save_model
 from bridge.model.network import Bridge
-from bridge.recipe import Compute, Recipe
-from bridge.step import AveragedWeights, TupleLosses
-from bridge.training_data import Batch, TrainingData, prefetch
-from bridge.validation import CHOICE, ValidationData, validate
+from bridge.training.bliss import BlissSampler
+from bridge.training.data import Batch, TrainingData, prefetch
+from bridge.training.distributed import World, union_over_ranks
+from bridge.training.losses import check_losses
+from bridge.training.recipe import Compute, Recipe
+from bridge.training.step import AveragedWeights, TupleLosses
+from bridge.training.validation import CHOICE, ValidationData, validate
 
 STATE_FILE = "training_state.pt"
 

@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-from bridge.augmentation import Augmentation
-from bridge.bliss import BlissConfig
 from bridge.common.errors import InputError
-from bridge.losses import LossConfig
 from bridge.model.network import ModelConfig
-from bridge.presets import PRESETS
-from bridge.recipe import Compute, Recipe
+from bridge.training.augmentation import Augmentation
+from bridge.training.bliss import BlissConfig
+from bridge.training.losses import LossConfig
+from bridge.training.presets import PRESETS
+from bridge.training.recipe import Compute, Recipe
 
 
 def test_the_learning_rate_rises_and_falls() -> None:

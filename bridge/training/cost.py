@@ -17,7 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from bridge.common.progress import duration
 from bridge.model.network import Bridge
-from bridge.recipe import Compute, Recipe
+from bridge.training.recipe import Compute, Recipe
 
 MOST_IMAGES_ON_CPU = 32
 """More at once are hardly faster per image."""

@@ -12,10 +12,10 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 
-from bridge.bliss import WINDOW_TOLERANCE, BlissConfig
 from bridge.common.errors import InputError
 from bridge.model.classifiers import ArcFace, CurricularFace
 from bridge.model.network import ModelConfig
+from bridge.training.bliss import WINDOW_TOLERANCE, BlissConfig
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from bridge.dataset.manifest import open_manifest
 from bridge.metrics import evaluate_retrieval
 from bridge.model.embedding import embed_encoded
 from bridge.model.network import Bridge, ModelConfig
-from bridge.validation import CHOICE, load_validation_data, validate
+from bridge.training.validation import CHOICE, load_validation_data, validate
 from tests.factories import make_dataset
 
 

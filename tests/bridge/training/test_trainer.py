@@ -11,16 +11,16 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.augmentation import Augmentation
-from bridge.bliss import BlissConfig
 from bridge.common.errors import InputError
 from bridge.dataset.manifest import open_manifest
-from bridge.losses import LossConfig
 from bridge.model.network import Bridge, ModelConfig
-from bridge.recipe import Compute, Recipe
-from bridge.trainer import Event, NonFiniteLoss, Trainer, check_workers, share_of
-from bridge.training_data import TooManyUnreadable, select_training_images
-from bridge.validation import CHOICE, load_validation_data
+from bridge.training.augmentation import Augmentation
+from bridge.training.bliss import BlissConfig
+from bridge.training.data import TooManyUnreadable, select_training_images
+from bridge.training.losses import LossConfig
+from bridge.training.recipe import Compute, Recipe
+from bridge.training.trainer import Event, NonFiniteLoss, Trainer, check_workers, share_of
+from bridge.training.validation import CHOICE, load_validation_data
 from tests.factories import make_dataset
 
 TINY = ModelConfig(

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from bridge.augmentation import Augmentation
-from bridge.bliss import BlissConfig
-from bridge.losses import LossConfig
 from bridge.model.network import PAPER, QUICK, ModelConfig
-from bridge.recipe import Recipe
+from bridge.training.augmentation import Augmentation
+from bridge.training.bliss import BlissConfig
+from bridge.training.losses import LossConfig
+from bridge.training.recipe import Recipe
 
 
 @dataclass(frozen=True)
