@@ -31,7 +31,7 @@ from benchmarks.training_step import new_model
 from bridge.common.images import decode_batch
 from bridge.dataset.labels import read_labels
 from bridge.dataset.manifest import open_manifest
-from bridge.index_folder import PartRecord
+from bridge.index.folder import PartRecord
 from bridge.model.checkpoint import save_model
 from bridge.model.embedding import default_batch_size
 from bridge.training.presets import PRESETS

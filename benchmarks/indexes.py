@@ -24,8 +24,7 @@ from numpy.typing import NDArray
 
 from benchmarks import tables
 from bridge.common import storage
-from bridge.index import open_search_index, search
-from bridge.index_folder import (
+from bridge.index.folder import (
     DATABASE,
     QUERY,
     IndexManifest,
@@ -34,8 +33,9 @@ from bridge.index_folder import (
     open_index_manifest,
     write_part,
 )
-from bridge.index_quality import TOP, faiss_threads, latency_ms
-from bridge.index_types import INDEX_TYPES, IndexType, Layout
+from bridge.index.layouts import INDEX_TYPES, IndexType, Layout
+from bridge.index.quality import TOP, faiss_threads, latency_ms
+from bridge.index.search import open_search_index, search
 from pipelines import cluster
 from pipelines.index_shards import sample_rows
 from pipelines.indexing import IndexOptions, build_search_index

@@ -21,10 +21,10 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from benchmarks.tables import save, table
-from bridge.catalogue import Catalogue
 from bridge.common import cli, storage
 from bridge.common.errors import InputError
-from bridge.index_folder import open_index_manifest
+from bridge.index.catalogue import Catalogue
+from bridge.index.folder import open_index_manifest
 
 PICTURES = 64
 _TIMEOUT = 120.0

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from bridge.index_folder import (
+from bridge.index.folder import (
     DATABASE,
     DATABASE_PER_LEVEL,
     DISTRACTOR,

@@ -9,7 +9,7 @@ import numpy as np
 
 from bridge.common.chance import rng_for
 from bridge.dataset.shards import read_image
-from bridge.index_folder import DISTRACTOR, Descriptors
+from bridge.index.folder import DISTRACTOR, Descriptors
 from bridge.report import Gallery, Tile
 from bridge.report.gallery import BEST, RANDOM, WORST
 

@@ -26,7 +26,7 @@ from bridge.common.identity import refuse_difference
 from bridge.common.manifest_writer import ManifestWriter
 from bridge.common.progress import progress
 from bridge.dataset.manifest import Manifest, open_manifest
-from bridge.index_folder import (
+from bridge.index.folder import (
     DATABASE,
     DISTRACTOR,
     MANIFEST,
@@ -38,9 +38,9 @@ from bridge.index_folder import (
     finished_parts,
     load_index_manifest,
 )
+from bridge.index.searcher import model_of
 from bridge.model.checkpoint import model_sha256
 from bridge.model.embedding import Precision
-from bridge.searcher import model_of
 from pipelines import cluster
 from pipelines.embedding import EmbedOptions, Part, embed_parts, plan_parts
 from pipelines.indexing import IndexOptions, build_search_index, is_current

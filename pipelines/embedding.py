@@ -20,7 +20,7 @@ from bridge.dataset.splits import (
     queries_and_database,
     real_queries_and_database,
 )
-from bridge.index_folder import (
+from bridge.index.folder import (
     DATABASE,
     DATABASE_PER_LEVEL,
     DISTRACTOR,

@@ -23,7 +23,7 @@ from bridge.common import cli, storage
 from bridge.common.errors import InputError
 from bridge.common.progress import progress
 from bridge.dataset.manifest import open_manifest
-from bridge.index_folder import (
+from bridge.index.folder import (
     DATABASE,
     DATABASE_PER_LEVEL,
     DISTRACTOR,

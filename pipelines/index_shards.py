@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bridge.common import storage
-from bridge.index import load_index, save_index
-from bridge.index_folder import PartRecord, descriptor_matrix, read_part
-from bridge.index_quality import better_of, faiss_threads, nearest
-from bridge.index_types import Layout, new_index
+from bridge.index.folder import PartRecord, descriptor_matrix, read_part
+from bridge.index.layouts import Layout, new_index
+from bridge.index.quality import better_of, faiss_threads, nearest
+from bridge.index.search import load_index, save_index
 from pipelines import cluster
 
 ROWS_PER_SHARD = 2**18

@@ -18,15 +18,8 @@ from numpy.typing import NDArray
 from bridge.common import storage
 from bridge.common.errors import InputError
 from bridge.common.progress import progress
-from bridge.index import is_file, load_index, save_index
-from bridge.index_folder import (
-    FAISS_FILE,
-    QUERY,
-    IndexManifest,
-    PartRecord,
-)
-from bridge.index_quality import Quality, choose_effort
-from bridge.index_types import (
+from bridge.index.folder import FAISS_FILE, QUERY, IndexManifest, PartRecord
+from bridge.index.layouts import (
     IndexType,
     Layout,
     is_of_type,
@@ -36,6 +29,8 @@ from bridge.index_types import (
     reserve,
     training_rows,
 )
+from bridge.index.quality import Quality, choose_effort
+from bridge.index.search import is_file, load_index, save_index
 from pipelines import cluster
 from pipelines.index_shards import (
     Shard,

@@ -17,11 +17,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from bridge.catalogue import Box
 from bridge.common import cli, storage
 from bridge.common.errors import InputError
 from bridge.common.progress import progress
-from bridge.searcher import TOP, Found, Searcher
+from bridge.index.catalogue import Box
+from bridge.index.searcher import TOP, Found, Searcher
 from bridge.web.gallery import Row, gallery_page, gallery_row
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")

@@ -22,9 +22,9 @@ from ray import serve
 from bridge.common import cli, storage
 from bridge.common.errors import InputError
 from bridge.common.images import MAX_PIXELS, encode
-from bridge.index import open_search_index
-from bridge.index_folder import open_index_manifest
-from bridge.searcher import model_of
+from bridge.index.folder import open_index_manifest
+from bridge.index.search import open_search_index
+from bridge.index.searcher import model_of
 from bridge.web.uploads import Limits
 from pipelines import cluster
 from pipelines.serve_deployments import ServiceOptions, search_application

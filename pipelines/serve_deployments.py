@@ -16,9 +16,9 @@ from ray.serve.exceptions import BackPressureError
 from ray.serve.handle import DeploymentHandle
 from ray.serve.schema import LoggingConfig
 
-from bridge.catalogue import Catalogue
-from bridge.index_folder import open_index_manifest
-from bridge.searcher import Query, Searcher
+from bridge.index.catalogue import Catalogue
+from bridge.index.folder import open_index_manifest
+from bridge.index.searcher import Query, Searcher
 from bridge.web.app import RETRY_AFTER, Overloaded, Searched, create_app
 from bridge.web.batcher import Batcher
 from bridge.web.uploads import Limits

@@ -6,8 +6,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field
 
-from bridge.catalogue import Box
-from bridge.searcher import Found, Hit
+from bridge.index.catalogue import Box
+from bridge.index.searcher import Found, Hit
 
 BoxField = Annotated[
     Box | None,

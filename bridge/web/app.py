@@ -17,11 +17,11 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bridge import __version__
-from bridge.catalogue import Catalogue, Entry
 from bridge.common import storage
 from bridge.common.errors import InputError
-from bridge.index_folder import IndexManifest
-from bridge.searcher import TOP, Found, Query
+from bridge.index.catalogue import Catalogue, Entry
+from bridge.index.folder import IndexManifest
+from bridge.index.searcher import TOP, Found, Query
 from bridge.web.answers import Answers, Example, IndexAnswer, Problem, RequestLimits, answer
 from bridge.web.templates import render
 from bridge.web.uploads import FORMATS, Limits, media_type, read_uploads

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from bridge.catalogue import Box, Entry
 from bridge.common.errors import InputError
-from bridge.searcher import Found, Hit, upright
+from bridge.index.catalogue import Box, Entry
+from bridge.index.searcher import Found, Hit, upright
 from bridge.web.app import STATIC
 from bridge.web.templates import render
 from bridge.web.uploads import media_type

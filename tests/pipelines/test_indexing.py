@@ -12,9 +12,9 @@ import pytest
 
 from benchmarks.indexes import like_descriptors, write_descriptors
 from bridge.common.errors import InputError
-from bridge.index import load_index, open_search_index, search
-from bridge.index_folder import DATABASE, DISTRACTOR, QUERY, IndexManifest
-from bridge.index_types import INDEX_TYPES, IndexType
+from bridge.index.folder import DATABASE, DISTRACTOR, QUERY, IndexManifest
+from bridge.index.layouts import INDEX_TYPES, IndexType
+from bridge.index.search import load_index, open_search_index, search
 from pipelines import index_shards, indexing
 from pipelines.indexing import IndexOptions, build_search_index, is_current
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bridge.catalogue import Catalogue
 from bridge.common.errors import InputError
 from bridge.common.images import encode
-from bridge.index_folder import open_index_manifest
+from bridge.index.catalogue import Catalogue
+from bridge.index.folder import open_index_manifest
 from pipelines import search
 from pipelines.search import SearchConfig, picture_paths
 from tests.searchable import make_index, make_model

@@ -19,11 +19,11 @@ import ray.serve
 from PIL import Image
 
 from benchmarks.serving import load
-from bridge.catalogue import Catalogue
 from bridge.common.errors import InputError
 from bridge.common.images import ImageFormat, encode
-from bridge.index_folder import open_index_manifest
-from bridge.searcher import Searcher
+from bridge.index.catalogue import Catalogue
+from bridge.index.folder import open_index_manifest
+from bridge.index.searcher import Searcher
 from bridge.web.uploads import Limits
 from pipelines import serve
 from pipelines.serve import ServeConfig

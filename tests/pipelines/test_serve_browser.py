@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bridge.catalogue import Catalogue
-from bridge.index_folder import open_index_manifest
+from bridge.index.catalogue import Catalogue
+from bridge.index.folder import open_index_manifest
 from pipelines import serve
 from pipelines.serve import ServeConfig
 from tests.searchable import make_index

@@ -13,8 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from bridge.common import storage
 from bridge.common.errors import InputError
-from bridge.index_folder import FAISS_FILE, IndexManifest
-from bridge.index_types import Layout, is_of_type, search_allowed, set_effort
+from bridge.index.folder import FAISS_FILE, IndexManifest
+from bridge.index.layouts import Layout, is_of_type, search_allowed, set_effort
 
 
 def build_index(descriptors: ArrayLike) -> faiss.IndexFlatIP:

@@ -1,4 +1,4 @@
-"""Tests of bridge/index.py."""
+"""Tests of bridge/index/search.py."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bridge.common.errors import InputError
-from bridge.index import build_index, load_index, save_index, search
+from bridge.index.search import build_index, load_index, save_index, search
 
 
 def unit_rows(num_rows: int, dimension: int, seed: int) -> np.ndarray:

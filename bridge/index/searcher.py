@@ -13,12 +13,12 @@ from PIL import Image, ImageOps
 
 import bridge
 from bridge.blur import blur_level
-from bridge.catalogue import Box, Catalogue, Entry, rounded_box
 from bridge.common import storage
 from bridge.common.errors import InputError
 from bridge.common.images import encode
-from bridge.index import open_search_index, search
-from bridge.index_folder import IndexManifest, open_index_manifest
+from bridge.index.catalogue import Box, Catalogue, Entry, rounded_box
+from bridge.index.folder import IndexManifest, open_index_manifest
+from bridge.index.search import open_search_index, search
 from bridge.model.checkpoint import model_sha256
 from bridge.model.embedding import Embedded, embed_encoded
 

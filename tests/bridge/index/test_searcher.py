@@ -11,11 +11,11 @@ import pytest
 from PIL import Image
 
 from bridge.blur import blur_level
-from bridge.catalogue import Catalogue
 from bridge.common.errors import InputError
 from bridge.common.images import decode, encode
-from bridge.index_folder import Descriptors, open_index_manifest, read_descriptors
-from bridge.searcher import Query, Searcher, upright
+from bridge.index.catalogue import Catalogue
+from bridge.index.folder import Descriptors, open_index_manifest, read_descriptors
+from bridge.index.searcher import Query, Searcher, upright
 from tests.searchable import make_index, make_model
 
 LEVELS = range(1, 7)

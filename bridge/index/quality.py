@@ -11,7 +11,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from bridge.index_types import Layout, efforts, set_effort
+from bridge.index.layouts import Layout, efforts, set_effort
 
 TOP = 100
 """Of recall@100, and of the searches that are timed."""

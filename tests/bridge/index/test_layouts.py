@@ -1,4 +1,4 @@
-"""Tests of bridge/index_types.py and index_quality.py, and of opening and restricting each type."""
+"""Tests of bridge/index/layouts.py and index_quality.py, and of opening and restricting each type."""
 
 from __future__ import annotations
 
@@ -13,17 +13,8 @@ import pytest
 
 from benchmarks.indexes import like_descriptors
 from bridge.common.errors import InputError
-from bridge.index import is_file, load_index, open_search_index, save_index, search
-from bridge.index_folder import DATABASE, FAISS_FILE, IndexManifest, PartRecord
-from bridge.index_quality import (
-    better_of,
-    choose_effort,
-    faiss_threads,
-    latency_ms,
-    nearest,
-    recall,
-)
-from bridge.index_types import (
+from bridge.index.folder import DATABASE, FAISS_FILE, IndexManifest, PartRecord
+from bridge.index.layouts import (
     Layout,
     is_of_type,
     layouts,
@@ -33,6 +24,15 @@ from bridge.index_types import (
     set_effort,
     training_rows,
 )
+from bridge.index.quality import (
+    better_of,
+    choose_effort,
+    faiss_threads,
+    latency_ms,
+    nearest,
+    recall,
+)
+from bridge.index.search import is_file, load_index, open_search_index, save_index, search
 
 ROWS, DIMENSION = 3000, 16
 LAYOUTS = [

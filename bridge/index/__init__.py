@@ -1,0 +1,1 @@
+"""The INDEX: its folder, its types, and searching it."""
