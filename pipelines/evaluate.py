@@ -23,6 +23,8 @@ from bridge.common import cli, storage
 from bridge.common.errors import InputError
 from bridge.common.progress import progress
 from bridge.dataset.manifest import open_manifest
+from bridge.evaluation.protocols import PROTOCOLS, Result, Task, tasks
+from bridge.evaluation.showcase import choose_queries, galleries, hardest_distractors
 from bridge.index.folder import (
     DATABASE,
     DATABASE_PER_LEVEL,
@@ -34,11 +36,9 @@ from bridge.index.folder import (
     read_descriptors,
 )
 from bridge.metrics import RetrievalResult, merge_results
-from bridge.protocols import PROTOCOLS, Result, Task, tasks
 from bridge.report import Estimates, Gallery, MethodResult, ReportData, write_report
 from bridge.report.gallery import HARDEST_DISTRACTORS
 from bridge.report.tables import map_table, text_table
-from bridge.showcase import choose_queries, galleries, hardest_distractors
 from pipelines import cluster
 
 
