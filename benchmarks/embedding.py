@@ -35,8 +35,8 @@ from bridge.index.folder import PartRecord
 from bridge.model.checkpoint import save_model
 from bridge.model.embedding import default_batch_size
 from bridge.training.presets import PRESETS
-from pipelines import cluster
-from pipelines.embedding import EmbedOptions, Part, embed_parts
+from pipelines.stages import cluster
+from pipelines.stages.embedding import EmbedOptions, Part, embed_parts
 
 
 @dataclass(frozen=True)

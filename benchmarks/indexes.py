@@ -36,9 +36,9 @@ from bridge.index.folder import (
 from bridge.index.layouts import INDEX_TYPES, IndexType, Layout
 from bridge.index.quality import TOP, faiss_threads, latency_ms
 from bridge.index.search import open_search_index, search
-from pipelines import cluster
-from pipelines.index_shards import sample_rows
-from pipelines.indexing import IndexOptions, build_search_index
+from pipelines.stages import cluster
+from pipelines.stages.index_shards import sample_rows
+from pipelines.stages.indexing import IndexOptions, build_search_index
 
 IMAGES_PER_OBJECT = 50
 NOISE = 0.5

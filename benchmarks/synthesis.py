@@ -35,7 +35,7 @@ from bridge.simulator import (
 )
 from bridge.simulator.objects.procedural import FAMILIES
 from bridge.synthesis.plan import plan_shards, spread
-from pipelines.synthesis_options import SynthesizeConfig
+from pipelines.stages.synthesis_options import SynthesizeConfig
 
 
 @dataclass(frozen=True)

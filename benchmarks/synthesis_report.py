@@ -11,7 +11,7 @@ from benchmarks.synthesis_stages import ObjectCost
 from benchmarks.synthesis_workers import Workers
 from benchmarks.tables import machine, table
 from bridge.simulator.windows import NUM_WINDOWS
-from pipelines.synthesis_options import PRESETS, SynthesizeConfig
+from pipelines.stages.synthesis_options import PRESETS, SynthesizeConfig
 
 MEMORY_TARGET = 600e6
 SPEEDUP_TARGET = 1.9

@@ -1,0 +1,1 @@
+"""Commands: read the arguments, run a stage, show its progress."""

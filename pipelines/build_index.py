@@ -41,9 +41,9 @@ from bridge.index.folder import (
 from bridge.index.searcher import model_of
 from bridge.model.checkpoint import model_sha256
 from bridge.model.embedding import Precision
-from pipelines import cluster
-from pipelines.embedding import EmbedOptions, Part, embed_parts, plan_parts
-from pipelines.indexing import IndexOptions, build_search_index, is_current
+from pipelines.stages import cluster
+from pipelines.stages.embedding import EmbedOptions, Part, embed_parts, plan_parts
+from pipelines.stages.indexing import IndexOptions, build_search_index, is_current
 
 
 @dataclass(frozen=True)

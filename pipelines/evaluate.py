@@ -39,7 +39,7 @@ from bridge.metrics import RetrievalResult, merge_results
 from bridge.report import Estimates, Gallery, MethodResult, ReportData, write_report
 from bridge.report.gallery import HARDEST_DISTRACTORS
 from bridge.report.tables import map_table, text_table
-from pipelines import cluster
+from pipelines.stages import cluster
 
 
 @dataclass(frozen=True)

@@ -26,8 +26,8 @@ from bridge.index.folder import open_index_manifest
 from bridge.index.search import open_search_index
 from bridge.index.searcher import model_of
 from bridge.web.uploads import Limits
-from pipelines import cluster
-from pipelines.serve_deployments import ServiceOptions, search_application
+from pipelines.stages import cluster
+from pipelines.stages.serve_deployments import ServiceOptions, search_application
 
 NAME = "bridge-search"
 """Of the application in Ray Serve."""

@@ -31,8 +31,8 @@ from bridge.synthesis.cost import measure
 from bridge.synthesis.plan import ShardPlan, plan_shards
 from bridge.synthesis.preview import contact_sheet, preview_rows
 from bridge.synthesis.shard import LOST_TRAJECTORY, check_object, make_shard, num_lost, renderer_for
-from pipelines import cluster
-from pipelines.synthesis_options import (
+from pipelines.stages import cluster
+from pipelines.stages.synthesis_options import (
     SynthesizeConfig,
     catalogue_hash,
     check_options,
@@ -42,7 +42,7 @@ from pipelines.synthesis_options import (
     parse,
     shortage,
 )
-from pipelines.verification import verify
+from pipelines.stages.verification import verify
 
 IMAGES = NUM_WINDOWS + 1
 """Images of a trajectory."""

@@ -36,15 +36,15 @@ from bridge.training.run_log import MetricsReader, format_line, read_metrics
 from bridge.training.tracking import Tracker, open_tracker
 from bridge.training.trainer import NonFiniteLoss, check_workers
 from bridge.training.validation import CHOICE
-from pipelines import cluster
-from pipelines.train_options import (
+from pipelines.stages import cluster
+from pipelines.stages.train_options import (
     DEFAULT_DATA,
     PRESETS,
     TrainConfig,
     absolute_weights,
     worker_range,
 )
-from pipelines.train_worker import MODEL_FOLDER, UNREADABLE_FILE, train_worker
+from pipelines.stages.train_worker import MODEL_FOLDER, UNREADABLE_FILE, train_worker
 
 RUN_FILE = "run.json"
 CPUS_PER_GPU_TO_COME = 4

@@ -39,7 +39,7 @@ def ray_cluster() -> Iterator[None]:
     """One local Ray cluster for all tests of the drivers."""
     import ray
 
-    from pipelines import cluster
+    from pipelines.stages import cluster
 
     cluster.connect(num_cpus=2, dashboard=True)
     yield

@@ -26,8 +26,9 @@ from bridge.common.errors import InputError
 from bridge.common.identity import refuse_difference
 from bridge.dataset.manifest import open_manifest
 from bridge.training.validation import CHOICE
-from pipelines import cluster, train
-from pipelines.train_options import (
+from pipelines import train
+from pipelines.stages import cluster
+from pipelines.stages.train_options import (
     DEFAULT_DATA,
     PRESETS,
     PresetName,

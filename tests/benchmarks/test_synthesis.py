@@ -11,7 +11,7 @@ from benchmarks.synthesis_workers import Workers, measure_workers
 from bridge.common.errors import InputError
 from bridge.simulator import ProceduralBackgrounds, SimulatorConfig, procedural_objects
 from bridge.synthesis.plan import plan_shards
-from pipelines.synthesis_options import PRESETS
+from pipelines.stages.synthesis_options import PRESETS
 
 SIZE = (48, 64)
 SIMULATOR = SimulatorConfig(image_size=SIZE)

@@ -10,8 +10,8 @@ from bridge.model.network import ModelConfig
 from bridge.training.bliss import BlissConfig
 from bridge.training.recipe import Recipe
 from pipelines import synthesize, train
+from pipelines.stages.train_options import TrainConfig
 from pipelines.synthesize import SynthesizeConfig
-from pipelines.train_options import TrainConfig
 from tests.factories import make_dataset, make_meshes
 
 

@@ -25,9 +25,10 @@ from bridge.index.search import load_index
 from bridge.metrics import K_BY_PROTOCOL, evaluate_retrieval
 from bridge.model.checkpoint import save_model
 from bridge.model.network import Bridge, ModelConfig
-from pipelines import build_index, embedding, evaluate
+from pipelines import build_index, evaluate
 from pipelines.build_index import BuildIndexConfig
 from pipelines.evaluate import EvaluateConfig
+from pipelines.stages import embedding
 from tests.factories import make_dataset
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")

@@ -27,7 +27,7 @@ from bridge.index.searcher import Searcher
 from bridge.web.uploads import Limits
 from pipelines import serve
 from pipelines.serve import ServeConfig
-from pipelines.serve_deployments import search_application
+from pipelines.stages.serve_deployments import search_application
 from tests.searchable import make_index
 from tests.serving import Client, Reply, free_port
 

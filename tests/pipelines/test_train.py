@@ -17,7 +17,7 @@ from bridge.model.checkpoint import model_sha256, read_config
 from bridge.training.run_log import read_metrics
 from bridge.training.trainer import NonFiniteLoss
 from pipelines import train
-from pipelines.train_options import DEFAULT_DATA, TrainConfig
+from pipelines.stages.train_options import DEFAULT_DATA, TrainConfig
 from tests.factories import make_dataset
 from tests.kills import ROOT
 

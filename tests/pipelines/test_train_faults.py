@@ -21,7 +21,7 @@ from bridge.common import cli
 from bridge.training.run_log import read_metrics
 from bridge.training.trainer import STATE_FILE
 from pipelines import train
-from pipelines.train_options import PRESETS, TrainConfig
+from pipelines.stages.train_options import PRESETS, TrainConfig
 from tests import chaos
 from tests.kills import Kind, start, strike, wait_for_step
 

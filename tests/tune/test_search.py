@@ -9,7 +9,7 @@ import pytest
 from bridge.common.errors import InputError
 from bridge.training.run_log import read_metrics
 from bridge.training.validation import CHOICE
-from pipelines.train_options import PRESETS
+from pipelines.stages.train_options import PRESETS
 from tests.factories import make_dataset
 from tune import search
 from tune.search import SearchConfig

@@ -1,4 +1,4 @@
-"""Tests of bridge/index/layouts.py and index_quality.py, and of opening and restricting each type."""
+"""Tests of bridge/index/layouts.py and quality.py, and of opening and restricting each type."""
 
 from __future__ import annotations
 

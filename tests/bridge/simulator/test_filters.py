@@ -6,8 +6,7 @@ import pytest
 from bridge.simulator.filters import TESTED_FRAMES, stays_in_view
 from bridge.simulator.renderers.raster import RasterCanvas
 from bridge.simulator.trajectory import Trajectory
-
-from .scenes import square
+from tests.bridge.simulator.scenes import square
 
 
 def motion(start: tuple[float, float, float], end: tuple[float, float, float]) -> Trajectory:

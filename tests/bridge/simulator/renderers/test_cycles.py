@@ -27,9 +27,8 @@ from bridge.simulator.renderers.cycles import (
 from bridge.simulator.renderers.lighting import GAMMA, Lamp, Lighting
 from bridge.simulator.trajectory import Trajectory, sample_trajectory
 from bridge.simulator.windows import window
+from tests.bridge.simulator.scenes import HALF, quads, square
 from tests.factories import dying_blender
-
-from ..scenes import HALF, quads, square
 
 SIZE = (72, 96)
 FOCAL = 96 * 50 / 36

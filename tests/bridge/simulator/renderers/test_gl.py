@@ -16,8 +16,7 @@ from bridge.simulator.renderers.protocol import Canvas, Subframe
 from bridge.simulator.renderers.raster import RasterCanvas
 from bridge.simulator.renderers.subframes import SubframeRenderer
 from bridge.simulator.trajectory import euler_matrix, sample_trajectory
-
-from ..scenes import square
+from tests.bridge.simulator.scenes import square
 
 SIZE = (96, 128)
 LIGHT = Lighting()

@@ -8,8 +8,7 @@ from bridge.common.errors import InputError
 from bridge.simulator.renderers.gl import GLCanvas
 from bridge.simulator.renderers.lighting import Lighting
 from bridge.simulator.renderers.protocol import Subframe
-
-from ..scenes import square
+from tests.bridge.simulator.scenes import square
 
 
 def test_memory_stays_flat_over_many_meshes() -> None:

@@ -15,8 +15,7 @@ from bridge.simulator.renderers.lighting import Lamp, Lighting
 from bridge.simulator.renderers.protocol import Subframe
 from bridge.simulator.renderers.raster import RasterCanvas
 from bridge.simulator.trajectory import euler_matrix
-
-from ..scenes import HALF, quads, square
+from tests.bridge.simulator.scenes import HALF, quads, square
 
 SIZE = 72
 FOCAL = 100.0  # 72 px * 50 mm / 36 mm

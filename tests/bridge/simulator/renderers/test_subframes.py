@@ -12,8 +12,7 @@ from bridge.simulator.renderers.raster import RasterCanvas
 from bridge.simulator.renderers.subframes import SubframeRenderer
 from bridge.simulator.trajectory import Trajectory
 from bridge.simulator.windows import added_frame, window
-
-from .scenes import HALF, square
+from tests.bridge.simulator.scenes import HALF, square
 
 WINDOWS = [
     (12, 12),

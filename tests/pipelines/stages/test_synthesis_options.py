@@ -12,7 +12,7 @@ from bridge.dataset.manifest import Manifest, ShardResult
 from bridge.dataset.shards import ShardRecord
 from bridge.simulator import ObjectEntry
 from bridge.simulator.realism import Realism
-from pipelines.synthesis_options import (
+from pipelines.stages.synthesis_options import (
     SynthesizeConfig,
     check_options,
     choose_objects,

@@ -11,7 +11,7 @@ from bridge.common.errors import InputError
 from bridge.model.network import ModelConfig
 from bridge.training.bliss import BlissConfig
 from bridge.training.recipe import Compute
-from pipelines.train_options import PRESETS, TrainConfig, worker_range
+from pipelines.stages.train_options import PRESETS, TrainConfig, worker_range
 
 
 @pytest.mark.parametrize(

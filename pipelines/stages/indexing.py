@@ -31,8 +31,8 @@ from bridge.index.layouts import (
 )
 from bridge.index.quality import Quality, choose_effort
 from bridge.index.search import is_file, load_index, save_index
-from pipelines import cluster
-from pipelines.index_shards import (
+from pipelines.stages import cluster
+from pipelines.stages.index_shards import (
     Shard,
     add_rows,
     grow,

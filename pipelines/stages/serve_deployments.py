@@ -22,7 +22,7 @@ from bridge.index.searcher import Query, Searcher
 from bridge.web.app import RETRY_AFTER, Overloaded, Searched, create_app
 from bridge.web.batcher import Batcher
 from bridge.web.uploads import Limits
-from pipelines import cluster
+from pipelines.stages import cluster
 
 SEARCHING_PER_PAGE = 4
 """Replicas that search for each one that answers HTTP."""

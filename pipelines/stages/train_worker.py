@@ -20,7 +20,7 @@ from bridge.training.examples import draw_examples
 from bridge.training.run_log import RunLog
 from bridge.training.trainer import Event, NonFiniteLoss, Trainer
 from bridge.training.validation import CHOICE, load_validation_data
-from pipelines.train_options import TrainConfig
+from pipelines.stages.train_options import TrainConfig
 
 MODEL_FOLDER = "model"
 UNREADABLE_FILE = "unreadable.json"

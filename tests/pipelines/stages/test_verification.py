@@ -15,8 +15,8 @@ from bridge.common.errors import InputError
 from bridge.dataset.schema import to_table
 from bridge.dataset.shards import write_shard
 from pipelines import synthesize
-from pipelines.synthesis_options import SynthesizeConfig
-from pipelines.verification import verify
+from pipelines.stages.synthesis_options import SynthesizeConfig
+from pipelines.stages.verification import verify
 from tests.factories import make_dataset, make_meshes
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")

@@ -14,7 +14,7 @@ from bridge.index.folder import PartRecord, descriptor_matrix, read_part
 from bridge.index.layouts import Layout, new_index
 from bridge.index.quality import better_of, faiss_threads, nearest
 from bridge.index.search import load_index, save_index
-from pipelines import cluster
+from pipelines.stages import cluster
 
 ROWS_PER_SHARD = 2**18
 """Rows that one task reads and adds: 134 MB of 128 numbers."""

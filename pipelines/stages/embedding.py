@@ -32,7 +32,7 @@ from bridge.index.folder import (
     write_part,
 )
 from bridge.model.embedding import Embedded, Precision, embed_encoded
-from pipelines import cluster
+from pipelines.stages import cluster
 
 ROWS_PER_PART = 1024
 """Images per unit of work: what an interruption can cost each actor."""

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipelines.cluster import cpus_each
+from pipelines.stages.cluster import cpus_each
 
 LAPTOP = [{"CPU": 2.0}]
 POOL = [{"CPU": 0.0}, {"CPU": 8.0, "GPU": 1.0}, {"CPU": 8.0, "GPU": 1.0}]

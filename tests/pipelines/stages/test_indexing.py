@@ -1,4 +1,4 @@
-"""Tests of pipelines/indexing.py and index_shards.py: what the search index holds, and kills."""
+"""Tests of the stages indexing.py and index_shards.py: what the search index holds, and kills."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from bridge.common.errors import InputError
 from bridge.index.folder import DATABASE, DISTRACTOR, QUERY, IndexManifest
 from bridge.index.layouts import INDEX_TYPES, IndexType
 from bridge.index.search import load_index, open_search_index, search
-from pipelines import index_shards, indexing
-from pipelines.indexing import IndexOptions, build_search_index, is_current
+from pipelines.stages import index_shards, indexing
+from pipelines.stages.indexing import IndexOptions, build_search_index, is_current
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 

@@ -14,8 +14,8 @@ from bridge.dataset.manifest import MANIFEST, Manifest, load_manifest
 from bridge.simulator import Backgrounds
 from bridge.synthesis.render_again import verify_rendering
 from bridge.synthesis.shard import renderer_for
-from pipelines import cluster
-from pipelines.synthesis_options import (
+from pipelines.stages import cluster
+from pipelines.stages.synthesis_options import (
     SynthesizeConfig,
     all_objects,
     from_identity,
