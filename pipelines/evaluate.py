@@ -23,12 +23,10 @@ from bridge.common import cli, storage
 from bridge.common.errors import InputError
 from bridge.common.progress import progress
 from bridge.dataset.manifest import open_manifest
+from bridge.evaluation.method import blur_severities, estimates
 from bridge.evaluation.protocols import PROTOCOLS, Result, Task, tasks
 from bridge.evaluation.showcase import choose_queries, galleries, hardest_distractors
 from bridge.index.folder import (
-    DATABASE,
-    DATABASE_PER_LEVEL,
-    DISTRACTOR,
     QUERY,
     Descriptors,
     IndexManifest,
@@ -36,7 +34,7 @@ from bridge.index.folder import (
     read_descriptors,
 )
 from bridge.metrics import RetrievalResult, merge_results
-from bridge.report import Estimates, Gallery, MethodResult, ReportData, write_report
+from bridge.report import Gallery, MethodResult, ReportData, write_report
 from bridge.report.gallery import HARDEST_DISTRACTORS
 from bridge.report.tables import map_table, text_table
 from pipelines.stages import cluster
@@ -160,30 +158,6 @@ def _block(item: tuple[int, slice], task: Task) -> tuple[int, Result]:
 
 def _device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def estimates(rows: Descriptors) -> Estimates | None:
-    """What the heads say about the images whose blur is known; None without such heads."""
-    # Database images are among those of the per-level database, or are like them.
-    known = np.isin(rows.roles, (QUERY, DATABASE_PER_LEVEL)) & np.isfinite(rows.blur_severities)
-    chosen = rows.take(known)
-    heads = (chosen.predicted_blur_severities, chosen.predicted_boxes)
-    if not any(np.isfinite(values).any() for values in heads):
-        return None
-    return Estimates(
-        blur_levels=chosen.blur_levels,
-        blur_severity=chosen.blur_severities,
-        predicted_blur_severity=chosen.predicted_blur_severities,
-        bbox=chosen.boxes,
-        predicted_bbox=chosen.predicted_boxes,
-    )
-
-
-def blur_severities(rows: Descriptors) -> dict[str, np.ndarray]:
-    """Known blur severities by what the images are in the evaluation."""
-    roles = {"queries": QUERY, "database": DATABASE, "distractors": DISTRACTOR}
-    values = {name: rows.blur_severities[rows.roles == role] for name, role in roles.items()}
-    return {name: known for name, known in values.items() if np.isfinite(known).any()}
 
 
 def show(index: OpenIndex, results: Mapping[str, Result], config: EvaluateConfig) -> list[Gallery]:

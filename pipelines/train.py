@@ -13,9 +13,7 @@ workers as the cluster has room for at the time.
 from __future__ import annotations
 
 import sys
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -32,11 +30,11 @@ from bridge.training.bliss import BlissSampler
 from bridge.training.cost import estimate
 from bridge.training.data import select_training_images
 from bridge.training.losses import check_losses
-from bridge.training.run_log import MetricsReader, format_line, read_metrics
-from bridge.training.tracking import Tracker, open_tracker
+from bridge.training.run_log import read_metrics
 from bridge.training.trainer import NonFiniteLoss, check_workers
 from bridge.training.validation import CHOICE
 from pipelines.stages import cluster
+from pipelines.stages.train_follow import following, tracking
 from pipelines.stages.train_options import (
     DEFAULT_DATA,
     PRESETS,
@@ -44,13 +42,10 @@ from pipelines.stages.train_options import (
     absolute_weights,
     worker_range,
 )
+from pipelines.stages.train_scaling import scaling_of
 from pipelines.stages.train_worker import MODEL_FOLDER, UNREADABLE_FILE, train_worker
 
 RUN_FILE = "run.json"
-CPUS_PER_GPU_TO_COME = 4
-"""CPUs asked for with each GPU of an autoscaling pool that has none yet."""
-MAX_CPUS_PER_WORKER = 16
-"""More threads hardly speed up the small batches of one worker."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +112,7 @@ def run(config: TrainConfig, callbacks: Sequence[Any] = ()) -> TrainResult:
     scaling = scaling_of(config, plan.batch)
     storage.prepare_output(out)
     storage.write_json(storage.join(out, RUN_FILE), {"config": identity, "complete": False})
-    with _tracker(config, out, identity) as tracker, _follow(out, tracker):
+    with tracking(config, out, identity) as tracker, following(out, tracker):
         _fit(config, out, scaling, callbacks)
     finished = _summarise(out)
     storage.write_json(
@@ -267,43 +262,6 @@ def _finished(out: str, identity: dict[str, Any]) -> TrainResult | None:
     return TrainResult(**recorded["result"]) if recorded["complete"] else None
 
 
-def scaling_of(config: TrainConfig, batch: int) -> ray.train.ScalingConfig:
-    """Workers and what each of them gets; says so where they have to share or to wait."""
-    nodes, gpus = cluster.nodes(), int(cluster.num_gpus())
-    use_gpu = gpus > 0 if config.use_gpu is None else config.use_gpu
-    default = min(max(1, gpus), batch) if use_gpu else 1
-    low, high = worker_range(default if config.num_workers is None else config.num_workers)
-    # An elastic run divides what is there now among as many workers as that has room for; nodes
-    # that come later bring workers of the same size.
-    room = gpus if use_gpu else int(cluster.num_cpus())
-    workers = max(low, min(high, room))
-    if use_gpu and workers > gpus:
-        print(f"{workers} workers need {workers} GPUs; the cluster has {gpus} so far: waiting.")
-    most = config.cpus_per_worker or MAX_CPUS_PER_WORKER
-    share = cluster.cpus_each(nodes, max(workers, 1), most, on_gpu=use_gpu)
-    if share is None:
-        # Nodes that the autoscaler has yet to bring will bring their CPUs.
-        share = min(most, CPUS_PER_GPU_TO_COME if use_gpu else 1)
-    if share < 1:
-        print(
-            f"warning: {workers} workers share {cluster.num_cpus():.0f} CPUs; fewer workers may "
-            "be faster."
-        )
-    if use_gpu and gpus > high:
-        print(f"note: {gpus - high} of {gpus} GPUs stay idle; steps have {batch} tuples.")
-    if (waste := -(-batch // max(1, workers)) * max(1, workers) / batch - 1) > 0.1:
-        print(f"note: {batch} tuples do not divide over {workers} workers: {waste:.0%} is padding.")
-    number = f"{low} to {high}" if low < high else f"{max(low, 1)}"
-    device = "a GPU" if use_gpu else f"{share:g} CPUs"
-    print(f"{number} training process(es) with {device} each", flush=True)
-    return ray.train.ScalingConfig(
-        num_workers=(low, high) if low < high else low,
-        use_gpu=use_gpu,
-        resources_per_worker={"CPU": share},
-        elastic_resize_monitor_interval_s=config.resize_interval,
-    )
-
-
 def _summarise(out: str) -> TrainResult:
     """From the log: steps, time spent training, the best validation mAP, and what was skipped."""
     lines = read_metrics(out)
@@ -314,49 +272,6 @@ def _summarise(out: str) -> TrainResult:
         best=max((line[CHOICE] for line in lines if CHOICE in line), default=None),
         unreadable=max(int(line["unreadable"]) for line in lines),
     )
-
-
-@contextmanager
-def _tracker(config: TrainConfig, out: str, identity: dict[str, Any]) -> Iterator[Tracker]:
-    tracker = open_tracker(config.track, out, identity)
-    finished = False
-    try:
-        yield tracker
-        finished = True
-    finally:
-        tracker.close(finished)
-
-
-@contextmanager
-def _follow(out: str, tracker: Tracker) -> Iterator[None]:
-    """Print and track the run's metrics as they are logged, whichever node they come from."""
-    stop = threading.Event()
-    reader = MetricsReader(out)
-    for line in reader.new_lines():
-        # Of an earlier command; the tracker may have missed the last ones.
-        tracker.log(line["step"], line)
-
-    def show() -> None:
-        try:
-            for line in reader.new_lines():
-                print(format_line(line), flush=True)
-                tracker.log(line["step"], line)
-        # Whatever goes wrong in looking at a training is no reason to end it.
-        except Exception as error:
-            print(f"warning: the progress cannot be shown: {error}", flush=True)
-
-    def follow() -> None:
-        while not stop.wait(1.0):
-            show()
-
-    thread = threading.Thread(target=follow, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
-        show()
 
 
 def default_preset() -> str:

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 
-import bridge
 from bridge.blur import blur_level
 from bridge.common import storage
 from bridge.common.errors import InputError
@@ -19,7 +18,7 @@ from bridge.common.images import encode
 from bridge.index.catalogue import Box, Catalogue, Entry, rounded_box
 from bridge.index.folder import IndexManifest, open_index_manifest
 from bridge.index.search import open_search_index, search
-from bridge.model.checkpoint import model_sha256
+from bridge.model.checkpoint import load, model_sha256
 from bridge.model.embedding import Embedded, embed_encoded
 
 TOP = 20
@@ -98,7 +97,7 @@ class Searcher:
         """
         index = storage.absolute(index)
         manifest = open_index_manifest(index)
-        self._model = bridge.load(model_of(manifest, model), device)
+        self._model = load(model_of(manifest, model), device)
         self._index = open_search_index(index, manifest)
         self._threads = threads
         self.catalogue = Catalogue(index, manifest)

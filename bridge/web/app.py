@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,7 +17,6 @@ from starlette.datastructures import MutableHeaders
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from bridge import __version__
 from bridge.common import storage
 from bridge.common.errors import InputError
 from bridge.index.catalogue import Catalogue, Entry
@@ -80,7 +80,7 @@ def create_app(
     """
     app = FastAPI(
         title="Image search robust to motion blur",
-        version=__version__,
+        version=metadata.version("bridge-retrieval"),
         description="Finds the images of an index most like a picture, however blurred.",
         # The usual description pages load from another site.
         docs_url=None,

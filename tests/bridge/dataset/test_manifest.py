@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from bridge.common.errors import InputError
-from bridge.common.identity import config_difference
 from bridge.dataset.manifest import (
     Adjustment,
     Manifest,
@@ -115,9 +114,3 @@ def test_written_json_is_the_contract(tmp_path: Path) -> None:
     assert required <= value.keys()
     assert {"path", "split", "rows", "bytes", "sha256"} <= value["shards"][0].keys()
     assert value["complete"] is True
-
-
-def test_config_difference_names_the_options() -> None:
-    assert config_difference({"a": 1, "b": 2}, {"b": 2, "a": 1}) == ""
-    assert config_difference({"a": 1}, {"a": 2}) == "a 1 instead of 2"
-    assert "c (absent) instead of 5" in config_difference({}, {"c": 5})

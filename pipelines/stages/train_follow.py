@@ -1,0 +1,55 @@
+"""Showing a training that runs elsewhere: its lines on the terminal and in a tracker."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from bridge.training.run_log import MetricsReader, format_line
+from bridge.training.tracking import Tracker, open_tracker
+from pipelines.stages.train_options import TrainConfig
+
+
+@contextmanager
+def tracking(config: TrainConfig, out: str, identity: dict[str, Any]) -> Iterator[Tracker]:
+    tracker = open_tracker(config.track, out, identity)
+    finished = False
+    try:
+        yield tracker
+        finished = True
+    finally:
+        tracker.close(finished)
+
+
+@contextmanager
+def following(out: str, tracker: Tracker) -> Iterator[None]:
+    """Print and track the run's metrics as they are logged, whichever node they come from."""
+    stop = threading.Event()
+    reader = MetricsReader(out)
+    for line in reader.new_lines():
+        # Of an earlier command; the tracker may have missed the last ones.
+        tracker.log(line["step"], line)
+
+    def show() -> None:
+        try:
+            for line in reader.new_lines():
+                print(format_line(line), flush=True)
+                tracker.log(line["step"], line)
+        # Whatever goes wrong in looking at a training is no reason to end it.
+        except Exception as error:
+            print(f"warning: the progress cannot be shown: {error}", flush=True)
+
+    def follow() -> None:
+        while not stop.wait(1.0):
+            show()
+
+    thread = threading.Thread(target=follow, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+        show()
