@@ -6,6 +6,7 @@ traceback), 130 interrupted.
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn, TypeVar
@@ -15,6 +16,8 @@ import tyro
 from bridge.common.errors import InputError
 
 Config = TypeVar("Config")
+
+_PARAMETER = re.compile(r"`([a-z]\w*)`")
 
 
 def main(
@@ -30,12 +33,20 @@ def guarded(command: Callable[[], Any]) -> NoReturn:
         command()
     except InputError as error:
         # Ray hands on an error of a task as an instance of its type with a long message.
-        print(f"error: {getattr(error, 'cause', error)}", file=sys.stderr)
+        print(f"error: {as_options(str(getattr(error, 'cause', error)))}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("interrupted: the same command continues from here.", file=sys.stderr)
         sys.exit(130)
     sys.exit(0)
+
+
+def as_options(message: str) -> str:
+    """An error of the library, which names parameters in backquotes, with their options instead.
+
+    as_options("`batch_size` must be at least 1.") == "--batch-size must be at least 1."
+    """
+    return _PARAMETER.sub(lambda found: "--" + found[1].replace("_", "-"), message)
 
 
 def given_option(name: str, argv: Sequence[str]) -> str | None:

@@ -57,6 +57,7 @@ def test_unknown_preset_names_the_known_ones() -> None:
     ("error", "code", "text"),
     [
         (InputError("The folder x is empty."), 2, "error: The folder x is empty.\n"),
+        (InputError("`batch_size` must be at least 1."), 2, "error: --batch-size must be at least"),
         (KeyboardInterrupt(), 130, "continues"),
     ],
 )

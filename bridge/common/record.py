@@ -1,0 +1,134 @@
+"""Typed records: ranges of options, and JSON files that are read into dataclasses.
+
+Fields declare what they may hold in their type, with `annotated_types` or the names below:
+
+    @dataclass(frozen=True)
+    class Walk:
+        steps: Count = 10
+        pace: Positive = 1.0
+
+        def __post_init__(self) -> None:
+            check(self)
+
+    Walk(steps=0)  # InputError: `steps` must be at least 1, not 0.
+    from_json(Walk, {"steps": "ten"}, "w.json")  # w.json: steps: must be a valid integer, ...
+
+Errors name a parameter in backquotes; the command line shows its option instead.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Any, TypeVar, get_type_hints
+
+from annotated_types import Ge, Gt, Le
+from pydantic import AllowInfNan, TypeAdapter, ValidationError
+
+from bridge.common import storage
+from bridge.common.errors import InputError
+
+Record = TypeVar("Record")
+
+Count = Annotated[int, Ge(1)]
+"""At least one."""
+CountOrNone = Annotated[int, Ge(0)]
+"""At least zero."""
+Positive = Annotated[float, Gt(0), AllowInfNan(False)]
+NonNegative = Annotated[float, Ge(0), AllowInfNan(False)]
+Share = Annotated[float, Ge(0), Le(1)]
+"""In 0..1."""
+
+
+def check(options: Any) -> None:
+    """Check every field of a dataclass against its type; call it in `__post_init__`.
+
+    Raises:
+        InputError: names the first field that is out of its range, and the range.
+    """
+    for name, adapter in _adapters(type(options)).items():
+        try:
+            adapter.validate_python(getattr(options, name), strict=True)
+        except ValidationError as error:
+            raise InputError(f"`{name}` {_complaint(error)}.") from error
+
+
+def to_json(record: Any) -> Any:
+    """A dataclass, with all that it holds, as JSON values."""
+    return _adapter(type(record)).dump_python(record, mode="json")  # type: ignore[arg-type]
+
+
+def from_json(kind: type[Record], value: Any, source: str) -> Record:
+    """The record that `to_json` made, of a parsed JSON value; keys that it lacks are passed over.
+
+    Raises:
+        InputError: names `source`, the field, and what was expected of it.
+    """
+    return _parse(kind, json.dumps(value).encode(), source)
+
+
+def read_record(kind: type[Record], path: str | Path) -> Record:
+    """The record in a JSON file.
+
+    Raises:
+        InputError: it is missing or unreadable, or names the field and what was expected of it.
+    """
+    try:
+        data = storage.read_bytes(path)
+    except FileNotFoundError as error:
+        raise InputError(f"{path} does not exist.") from error
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error}.") from error
+    return _parse(kind, data, str(path))
+
+
+def _parse(kind: type[Record], data: bytes, source: str) -> Record:
+    try:
+        # Strict JSON lets lists be tuples, but no text be a number.
+        return _adapter(kind).validate_json(data, strict=True)  # type: ignore[arg-type]
+    except ValidationError as error:
+        place = ".".join(str(part) for part in error.errors()[0]["loc"])
+        raise InputError(
+            f"{source}: {place + ': ' if place else ''}{_complaint(error)}."
+        ) from error
+
+
+def _complaint(error: ValidationError) -> str:
+    """What is wrong with the first wrong value."""
+    first = error.errors()[0]
+    limits = first.get("ctx", {})
+    match first["type"]:
+        case "missing":
+            return "is missing"
+        case "greater_than_equal":
+            expected = f"must be at least {limits['ge']:g}"
+        case "greater_than":
+            expected = f"must be more than {limits['gt']:g}"
+        case "less_than_equal":
+            expected = f"must be at most {limits['le']:g}"
+        case "less_than":
+            expected = f"must be less than {limits['lt']:g}"
+        case "json_invalid":
+            return "is not valid JSON"
+        case _:
+            expected = first["msg"].replace("Input should be", "must be")
+    shown = repr(first["input"])
+    return f"{expected}, not {shown if len(shown) <= 100 else shown[:97] + '...'}"
+
+
+@lru_cache(maxsize=256)
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
+@lru_cache(maxsize=256)
+def _adapters(kind: Any) -> dict[str, TypeAdapter[Any]]:
+    """Of the fields of a dataclass; those that hold dataclasses have checked themselves."""
+    hints = get_type_hints(kind, include_extras=True)
+    return {
+        field.name: TypeAdapter(hints[field.name])
+        for field in dataclasses.fields(kind)
+        if not dataclasses.is_dataclass(hints[field.name])
+    }
