@@ -48,7 +48,7 @@ def check(options: Any) -> None:
     Raises:
         InputError: names the first field that is out of its range, and the range.
     """
-    for name, adapter in _adapters(type(options)).items():
+    for name, adapter in _adapters(type(options)).items():  # type: ignore[arg-type]
         try:
             adapter.validate_python(getattr(options, name), strict=True)
         except ValidationError as error:
