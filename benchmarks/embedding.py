@@ -17,17 +17,17 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import numpy as np
 import torch
-import torch.multiprocessing as mp
-import tyro
 
 import bridge
-from benchmarks.tables import save, table
-from benchmarks.training_pictures import write_pictures
+from benchmarks.pictures import dataset_or_pictures
+from benchmarks.report import Table, in_processes, save
 from benchmarks.training_step import new_model
+from bridge.common import cli
 from bridge.common.images import decode_batch
 from bridge.dataset.labels import read_labels
 from bridge.dataset.manifest import open_manifest
@@ -37,6 +37,12 @@ from bridge.model.embedding import default_batch_size
 from bridge.training.presets import PRESETS
 from pipelines.stages import cluster
 from pipelines.stages.embedding import EmbedOptions, Part, embed_parts
+
+TABLE = Table(
+    "network | bare, images/s | and decoding | build_index.py | of bare | of bare and decoding",
+    "{preset}, {image_size} | {bare:,.1f} | {decoding:,.1f} | {actors:,.1f} | {ratio:.2f} "
+    "| {ratio_decoding:.2f}",
+)
 
 
 @dataclass(frozen=True)
@@ -62,18 +68,16 @@ class Config:
     """Markdown file to write, with the figures as JSON beside it."""
 
 
-def bare_rates(model: str, dataset: str, workers: int, seconds: float) -> tuple[float, float]:
+def bare_rates(model: str, dataset: str, workers: int, seconds: float) -> np.ndarray:
     """Images per second of `workers` processes of one thread that only run the network, and of the
     same that also decode."""
     os.environ.update(cluster.TENSORS_ON_CPU["env_vars"])
-    with mp.get_context("spawn").Manager() as manager:
-        rates, start = manager.list(), manager.Barrier(workers)
-        mp.spawn(_bare, (model, dataset, seconds, start, rates), nprocs=workers)
-        bare, decoding = (sum(column) for column in zip(*rates, strict=True))
-        return bare, decoding
+    return np.sum(in_processes(workers, _bare, model, dataset, seconds), axis=0)
 
 
-def _bare(rank: int, model: str, dataset: str, seconds: float, start: Any, rates: Any) -> None:
+def _bare(
+    rank: int, start: Barrier, model: str, dataset: str, seconds: float
+) -> tuple[float, float]:
     torch.set_num_threads(1)
     network = bridge.load(model)
     batch = default_batch_size(network)
@@ -83,19 +87,20 @@ def _bare(rank: int, model: str, dataset: str, seconds: float, start: Any, rates
     decode_batch(encoded, pixels)
     images = torch.from_numpy(pixels).permute(0, 3, 1, 2)
 
+    def describe() -> None:
+        network.describe(images)
+
     def decode_and_describe() -> None:
         decode_batch(encoded, pixels)
         network.describe(images)
 
-    rates.append(
-        tuple(
-            batch * _calls_per_second(call, seconds, start)
-            for call in (lambda: network.describe(images), decode_and_describe)
-        )
+    bare, decoding = (
+        batch * _calls_per_second(call, seconds, start) for call in (describe, decode_and_describe)
     )
+    return bare, decoding
 
 
-def _calls_per_second(call: Callable[[], object], seconds: float, start: Any) -> float:
+def _calls_per_second(call: Callable[[], None], seconds: float, start: Barrier) -> float:
     call()
     start.wait()
     began, count = time.perf_counter(), 0
@@ -124,25 +129,24 @@ def actor_rate(model: str, dataset: str, out: str, config: Config) -> float:
     return sum(rows for _, rows in done[first + 1 :]) / (done[-1][0] - done[first][0])
 
 
-def measure(config: Config) -> dict[str, float]:
+def measure(config: Config) -> dict[str, Any]:
     """Images per second of all three, and of the actors as a share of the other two."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        preset = PRESETS[config.preset]
-        network = new_model(replace(preset.model, num_classes=0), 0)
-        save_model(network, folder / "model")
-        dataset = config.data
-        if not dataset:
-            dataset = str(folder / "data")
-            write_pictures(folder / "data", min(config.part, 512), size=config.stored_size)
-        model = str(folder / "model")
+    network = replace(PRESETS[config.preset].model, num_classes=0)
+    with (
+        tempfile.TemporaryDirectory() as out,
+        dataset_or_pictures(config.data, min(config.part, 512), config.stored_size) as dataset,
+    ):
+        model = str(Path(out) / "model")
+        save_model(new_model(network), model)
         cluster.connect(config.workers)
         # Before and after, for a machine whose speed drifts.
         before = bare_rates(model, dataset, config.workers, config.seconds / 2)
-        actors = actor_rate(model, dataset, name, config)
+        actors = actor_rate(model, dataset, out, config)
         after = bare_rates(model, dataset, config.workers, config.seconds / 2)
-        bare, decoding = np.mean([before, after], axis=0).tolist()
+    bare, decoding = ((before + after) / 2).tolist()
     return {
+        "preset": config.preset,
+        "image_size": network.image_size,
         "bare": bare,
         "decoding": decoding,
         "actors": actors,
@@ -152,14 +156,10 @@ def measure(config: Config) -> dict[str, float]:
 
 
 def main(config: Config) -> None:
+    """Measure, print, and write what the options ask for."""
     found = measure(config)
-    size = "x".join(map(str, PRESETS[config.preset].model.image_size))
-    header = "network|bare, images/s|and decoding|build_index.py|of bare|of bare and decoding"
-    rates = (f"{found[name]:,.1f}" for name in ("bare", "decoding", "actors"))
-    ratios = (f"{found[name]:.2f}" for name in ("ratio", "ratio_decoding"))
-    text = table(header.split("|"), [(f"{config.preset}, {size}", *rates, *ratios)])
-    save(config.out, text, {"config": config.preset, **found})
+    save(config.out, [TABLE.text([found])], found)
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Config, description=__doc__))
+    cli.main(main, Config, description=__doc__)

@@ -1,7 +1,7 @@
 """Size, building time, latency and recall of the types of search index.
 
     python benchmarks/indexes.py                                         100,000 rows
-    python benchmarks/indexes.py --rows 1200000 --file indexes.md
+    python benchmarks/indexes.py --rows 1200000 --out indexes.md
     python benchmarks/indexes.py --index indexes/bridge                  the descriptors of an INDEX
 
 Each type is built as `build_index.py` builds it, from descriptor parts through Ray. The random rows
@@ -22,7 +22,7 @@ import pyarrow as pa
 import tyro
 from numpy.typing import NDArray
 
-from benchmarks import tables
+from benchmarks.report import Table, save
 from bridge.common import storage
 from bridge.index.folder import (
     DATABASE,
@@ -47,6 +47,12 @@ DECAY = 10.0
 """Directions over which the variance falls to 1/e."""
 ROWS_PER_PART = 2**16
 
+TABLE = Table(
+    "type | build s | size GB | ms, 1 query | ms per query, batch of 64 | recall@100",
+    "{type} ({factory}, effort {effort}) | {seconds:.0f} | {gigabytes:.3f} | {latency_ms:.2f} "
+    "| {batch_ms:.2f} | {recall_at_100:.3f}",
+)
+
 
 @dataclass(frozen=True)
 class Config:
@@ -62,12 +68,12 @@ class Config:
     """An INDEX whose descriptors to use instead of random ones; it is only read."""
     types: tuple[IndexType, ...] = INDEX_TYPES
     """The types to build."""
-    file: Path | None = None
-    """Where to write the table (Markdown) and the figures (JSON beside it)."""
     seed: int = 0
     """Seed of the random data."""
     num_cpus: int | None = None
     """CPUs of the local cluster; default: all."""
+    out: Path | None = None
+    """Markdown file for the table; the figures go beside it as JSON."""
 
 
 def like_descriptors(rows: int, dimension: int, seed: int) -> NDArray[np.float32]:
@@ -124,23 +130,17 @@ def measured(folder: str, manifest: IndexManifest, index_type: IndexType) -> dic
         batch = time.perf_counter()
         search(opened, queries, TOP)
         batch = time.perf_counter() - batch
-    figures = {"seconds": seconds, "batch_ms": 1e3 * batch / len(queries)}
-    return record | figures | {"latency_ms": latency_ms(opened, queries)}
-
-
-def row(record: dict[str, Any]) -> list[str]:
-    """A line of the table."""
-    return [
-        f"{record['type']} ({Layout(**record['layout']).factory}, effort {record['effort']})",
-        f"{record['seconds']:.0f}",
-        f"{record['bytes'] / 1e9:.3f}",
-        f"{record['latency_ms']:.2f}",
-        f"{record['batch_ms']:.2f}",
-        f"{record.get('recall_at_100', 1.0):.3f}",
-    ]
-
-
-HEADER = ["type", "build s", "size GB", "ms, 1 query", "ms per query, batch of 64", "recall@100"]
+    return (
+        {"recall_at_100": 1.0}
+        | record
+        | {
+            "factory": Layout(**record["layout"]).factory,
+            "gigabytes": record["bytes"] / 1e9,
+            "seconds": seconds,
+            "batch_ms": 1e3 * batch / len(queries),
+            "latency_ms": latency_ms(opened, queries),
+        }
+    )
 
 
 def run(config: Config) -> list[dict[str, Any]]:
@@ -156,9 +156,7 @@ def run(config: Config) -> list[dict[str, Any]]:
                 data = storage.read_bytes(storage.join(source, part.path))
                 storage.write_bytes(storage.join(folder, part.path), data)
         records = [measured(folder, manifest, index_type) for index_type in config.types]
-    text = tables.table(HEADER, [row(record) for record in records])
-    figures = {"config": {k: str(v) for k, v in asdict(config).items()}, "records": records}
-    tables.save(config.file, text, figures)
+    save(config.out, [TABLE.text(records)], {"config": asdict(config), "records": records})
     return records
 
 

@@ -21,19 +21,24 @@ from typing import Any
 
 import torch
 
-from benchmarks.tables import save, table
+from benchmarks.pictures import load
+from benchmarks.report import Table, save
 from bridge.common import cli, storage
 from bridge.common.errors import InputError
 from bridge.dataset.manifest import open_manifest
 from bridge.model.network import QUICK, Bridge, ModelConfig
 from bridge.training.augmentation import Augmentation
 from bridge.training.bliss import BlissConfig
-from bridge.training.data import select_training_images
 from bridge.training.losses import LossConfig
 from bridge.training.presets import PRESETS
 from bridge.training.recipe import Recipe
 from bridge.training.trainer import Trainer
 from bridge.training.validation import load_validation_data, validate
+
+TABLE = Table(
+    "training | image passes | mAP | range | seeds | by query BL 1..6",
+    "{name} | {passes:,} | {map:.2f} | {low:.1f} to {high:.1f} | {seeds} | {by_level}",
+)
 
 
 @dataclass(frozen=True)
@@ -112,9 +117,7 @@ def train(config: Config, variant: Variant, seed: int) -> dict[str, Any]:
     per_step = variant.recipe.batch_size * variant.recipe.tuple_size
     steps = round(config.passes * variant.share / per_step)
     recipe = replace(variant.recipe, seed=seed, steps=steps)
-    data = select_training_images(
-        config.data, manifest, seed, blur_target=recipe.blur_target, bliss=recipe.bliss
-    ).load()
+    data = load(config.data, recipe)
     torch.manual_seed(seed)
     model = Bridge(replace(variant.model, num_classes=len(data.labels.objects)), "imagenet")
     trainer = Trainer(model, recipe, data, None, threads=config.threads)
@@ -138,17 +141,19 @@ def train(config: Config, variant: Variant, seed: int) -> dict[str, Any]:
     }
 
 
-def report(results: dict[str, list[dict[str, Any]]]) -> str:
-    """Mean and spread over the seeds, by variant."""
-    rows = []
-    for name, runs in results.items():
-        maps = [run["map"] for run in runs]
-        spread = f"{min(maps):.1f} to {max(maps):.1f}" if len(maps) > 1 else "one seed"
-        levels = [statistics.mean(run["by_level"][str(i)] for run in runs) for i in range(1, 7)]
-        by_level = " ".join(f"{level:.1f}" for level in levels)
-        passes = f"{runs[0]['passes']:,}"
-        rows.append((name, passes, f"{statistics.mean(maps):.2f}", spread, len(maps), by_level))
-    return table(("training", "image passes", "mAP", "range", "seeds", "by query BL 1..6"), rows)
+def summary(name: str, runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Mean and spread of a variant over its seeds."""
+    maps = [run["map"] for run in runs]
+    levels = [statistics.mean(run["by_level"][str(i)] for run in runs) for i in range(1, 7)]
+    return {
+        "name": name,
+        "passes": runs[0]["passes"],
+        "map": statistics.mean(maps),
+        "low": min(maps),
+        "high": max(maps),
+        "seeds": len(runs),
+        "by_level": " ".join(f"{level:.1f}" for level in levels),
+    }
 
 
 def main(config: Config) -> None:
@@ -166,7 +171,8 @@ def main(config: Config) -> None:
         found = [f for s in config.seeds if (f := _file(config, name, s)).exists()]
         if found:
             results[name] = [storage.read_json(str(file)) for file in found]
-    save(config.out / "recipes.md", report(results), {"results": results})
+    rows = [summary(name, runs) for name, runs in results.items()]
+    save(config.out / "recipes.md", [TABLE.text(rows)], {"results": results})
 
 
 def _run_once(config: Config, name: str, variant: Variant, seed: int) -> None:

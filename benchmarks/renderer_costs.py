@@ -5,15 +5,16 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, replace
 
 import numpy as np
 import psutil
 
-from benchmarks.fidelity import WINDOWS, Case, compare, images_of
-from benchmarks.tables import one_core
+from benchmarks.renderer_errors import WINDOWS, Case, compare, images_of
+from benchmarks.report import one_core
 from bridge.common.progress import progress
-from bridge.simulator import make_renderer
+from bridge.simulator import Renderer, make_renderer
 from bridge.simulator.renderers.cycles import CyclesRenderer
 from bridge.simulator.renderers.lighting import Lighting
 from bridge.simulator.windows import NUM_WINDOWS
@@ -30,26 +31,14 @@ class Cost:
         seconds: CPU seconds for the eleven images of a trajectory, mean over the cases.
         alpha: error of the opacity, mean over the cases and the compared exposures.
         setup: CPU seconds for the eleven images that `seconds` leaves out.
+        cheaper: how many times less than Cycles it costs at the same error, as text.
     """
 
     setting: float
     seconds: float
     alpha: float
     setup: float = 0.0
-
-
-@dataclass(frozen=True)
-class Ratio:
-    """How many times the seconds of another curve a point's are at the same error.
-
-    Attributes:
-        times: their quotient.
-        bound: ">" where the other curve never gets so small an error, and "<" where even its
-            largest is smaller; the curve's end counts then.
-    """
-
-    times: float
-    bound: str = ""
+    cheaper: str | None = None
 
 
 def raster_curve(
@@ -63,19 +52,20 @@ def raster_curve(
     with one_core():
         for step in steps:
             renderer = make_renderer("raster", image_size, step)
-            images = [images_of(renderer, case) for case in cases]
-            seconds = []
-            for case in cases:
-                scene = case.mesh, case.trajectory, Lighting()
-                repeats = []
-                for _ in range(_REPEATS):
-                    started = time.process_time()
-                    renderer.expose(*scene, linear=False)
-                    repeats.append(time.process_time() - started)
-                seconds.append(statistics.median(repeats))
-            alpha = float(compare(images, references).alpha.mean())
-            curve.append(Cost(step, statistics.mean(seconds), alpha))
+            # Drawn before the clock starts, since the first image compiles the rasteriser.
+            alpha = compare([images_of(renderer, case) for case in cases], references).alpha
+            seconds = [_median_seconds(renderer, case) for case in cases]
+            curve.append(Cost(step, statistics.mean(seconds), float(alpha.mean())))
     return curve
+
+
+def _median_seconds(renderer: Renderer, case: Case) -> float:
+    spent = []
+    for _ in range(_REPEATS):
+        started = time.process_time()
+        renderer.expose(case.mesh, case.trajectory, Lighting(), linear=False)
+        spent.append(time.process_time() - started)
+    return statistics.median(spent)
 
 
 def cycles_curve(
@@ -88,13 +78,13 @@ def cycles_curve(
 
     The set-up of a scene does not count: it is taken to be what images of one sample cost.
     """
-    seconds = np.zeros((len(cases), len(samples) + 1))
-    alpha = np.zeros((len(cases), len(samples)))
+    seconds = np.zeros((len(samples) + 1, len(cases)))
+    alpha = np.zeros((len(samples) + 1, len(cases)))
     with one_core():
         renderer = CyclesRenderer(image_size)
     process = psutil.Process(renderer.pid)
     total = len(cases) * len(samples)
-    with progress("cost of cycles", total, "trajectories") as counter:
+    with progress("cost of cycles", total, "trajectories") as counter, closing(renderer):
         for i, (case, reference) in enumerate(zip(cases, references, strict=True)):
             scene = case.mesh, case.trajectory, Lighting()
             # The mesh is sent, and textures are read, only once.
@@ -102,16 +92,14 @@ def cycles_curve(
             for j, count in enumerate((1, *samples)):
                 started = _cpu_seconds(process)
                 images = renderer.render(*scene, range(NUM_WINDOWS + 1), samples=count, seed=2)
-                seconds[i, j] = _cpu_seconds(process) - started
-                if j > 0:
-                    alpha[i, j - 1] = compare([images[list(WINDOWS)]], [reference]).alpha.mean()
-                    counter.advance()
-    renderer.close()
-    setup, *rest = seconds.mean(axis=0).tolist()
-    errors = alpha.mean(axis=0).tolist()
+                seconds[j, i] = _cpu_seconds(process) - started
+                alpha[j, i] = compare([images[list(WINDOWS)]], [reference]).alpha.mean()
+                counter.advance(int(j > 0))
+    setup, *spent = seconds.mean(axis=1).tolist()
+    errors = alpha.mean(axis=1).tolist()[1:]
     return [
-        Cost(count, spent - setup, error, setup)
-        for count, spent, error in zip(samples, rest, errors, strict=True)
+        Cost(count, each - setup, error, setup)
+        for count, each, error in zip(samples, spent, errors, strict=True)
     ]
 
 
@@ -120,15 +108,17 @@ def _cpu_seconds(process: psutil.Process) -> float:
     return times.user + times.system
 
 
-def ratio(cost: Cost, curve: Sequence[Cost]) -> Ratio:
-    """By how many times another curve's seconds are above those of a point, at equal error.
+def beside(cost: Cost, curve: Sequence[Cost]) -> Cost:
+    """A point with the number of times that another curve's seconds are above its own.
 
-    Between the points of the curve, the logarithm of the seconds is linear in that of the error.
+    At equal error: between the points of the curve, the logarithm of the seconds is linear in that
+    of the error. ">" stands where the curve never gets so small an error, and "<" where even its
+    largest is smaller; the curve's end counts then.
     """
     by_error = sorted(curve, key=lambda point: point.alpha)
     errors = np.log([point.alpha for point in by_error])
     seconds = np.log([point.seconds for point in by_error])
-    at_equal_error = float(np.exp(np.interp(np.log(cost.alpha), errors, seconds)))
+    times = np.exp(np.interp(np.log(cost.alpha), errors, seconds)) / cost.seconds
     bound = ">" if cost.alpha < by_error[0].alpha else ""
     bound = "<" if cost.alpha > by_error[-1].alpha else bound
-    return Ratio(at_equal_error / cost.seconds, bound)
+    return replace(cost, cheaper=f"{bound}{times:,.0f} x")

@@ -14,42 +14,65 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from benchmarks.fidelity import (
+from benchmarks.renderer_costs import beside, cycles_curve, raster_curve
+from benchmarks.renderer_errors import (
+    WINDOWS,
     Case,
-    Reference,
     choose_cases,
-    colour_error,
     compare,
     images_of,
     render_references,
 )
-from benchmarks.renderer_costs import cycles_curve, raster_curve
-from benchmarks.renderer_figures import Row, draw_curves, draw_picture, save_figure, save_picture
-from benchmarks.renderer_report import ALPHA_TARGET, DEFAULT_STEP, Results, figures, markdown
-from benchmarks.tables import save
+from benchmarks.renderer_figures import Row, draw_curves, draw_picture
+from benchmarks.report import Table, machine, save, size_text
 from bridge.common import cli
 from bridge.common.errors import InputError
 from bridge.common.progress import progress
-from bridge.simulator import (
-    Backgrounds,
-    PhotoBackgrounds,
-    ProceduralBackgrounds,
-    Renderer,
-    make_renderer,
-    procedural_objects,
-    scan_meshes,
-)
-from bridge.simulator.objects.procedural import FAMILIES
+from bridge.common.record import Count, check
+from bridge.simulator import Backgrounds, Renderer, make_renderer
 from bridge.simulator.renderers.cycles import CyclesRenderer
 from bridge.simulator.renderers.gl import GLCanvas
+from pipelines.stages.synthesis_options import SynthesizeConfig, all_objects, open_backgrounds
+
+DEFAULT_STEP = 1.0
+"""Sub-frame step of a dataset whose maker does not choose one."""
 
 REFERENCE_STEP = 0.1
 """Sub-frame step of the reference where Cycles is missing."""
 
 PICTURED = 3
+ALPHA_TARGET = 0.006
+TARGETS = {
+    "renderer": "target",
+    "alpha": {"mean": ALPHA_TARGET},
+    "severity": {"mean": 0.006},
+    "colour": {"mean": 0.02},
+}
+
+ERRORS = Table(
+    "renderer | exposure | opacity error | worst | BS error | largest",
+    "{renderer} | {exposure} | {alpha[mean]:.4f} | {alpha[worst]:.4f} | {severity[mean]:+.4f} "
+    "| {severity[worst]:.4f}",
+)
+COLOURS = Table(
+    "renderer | RGB error | worst | with shadows in the reference | worst",
+    "{renderer} | {colour[mean]:.4f} | {colour[worst]:.4f} | {shaded[mean]:.4f} "
+    "| {shaded[worst]:.4f}",
+)
+COSTS = {
+    "raster": Table(
+        "raster, step in px | opacity error | CPU s | cheaper than cycles at equal error",
+        "{setting:g} | {alpha:.4f} | {seconds:.3f} | {cheaper}",
+    ),
+    "cycles": Table(
+        "cycles, samples | opacity error | CPU s | left out: the scene's set-up, s",
+        "{setting:g} | {alpha:.4f} | {seconds:.2f} | {setup:.2f}",
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -60,23 +83,23 @@ class Config:
     """Folder of a mesh collection; built-in objects by default."""
     backgrounds: str | None = None
     """Folder of photos for the picture; generated backgrounds by default."""
-    objects: int = 12
+    objects: Count = 12
     """Number of objects, from as many categories as possible."""
-    trajectories: int = 2
+    trajectories: Count = 2
     """Motions of each object."""
     image_size: tuple[int, int] = (240, 320)
     """Height and width in pixels."""
-    samples: int = 512
+    samples: Count = 512
     """Samples per pixel of the reference."""
-    noise_samples: int = 256
+    noise_samples: Count = 256
     """Samples of Cycles against itself (with another seed) and of its images with shadows."""
-    timed: int = 4
+    timed: Count = 4
     """Number of motions on which error is measured against cost."""
     steps: tuple[float, ...] = (4, 2, 1.4, 1, 0.7, 0.5)
     """Sub-frame steps of the rasteriser whose cost is measured."""
     cycles_samples: tuple[int, ...] = (16, 64, 256)
     """Samples per pixel of Cycles whose cost is measured."""
-    processes: int = 2
+    processes: Count = 2
     """Processes of Blender, on a core each, that render what is not timed."""
     seed: int = 0
     """Of the choice of objects and motions."""
@@ -87,51 +110,91 @@ class Config:
     plot: Path | None = None
     """File for the plot of error against cost; best a .png."""
 
+    def __post_init__(self) -> None:
+        check(self)
+        if not self.steps or min(self.steps) <= 0:
+            raise InputError("`steps` must be one or more numbers above 0.")
+        # The cost of one sample is taken away from that of the others.
+        if not self.cycles_samples or min(self.cycles_samples) < 2:
+            raise InputError("`cycles_samples` must be one or more numbers above 1.")
+        for file in (self.picture, self.plot):
+            if file is not None and file.suffix.lower() not in (".png", ".jpg", ".jpeg"):
+                raise InputError(f"{file} must end in .png or .jpg.")
 
-def run(config: Config) -> Results:
-    """Measure, print, and write what the options ask for."""
-    _check(config)
-    backgrounds = _open_backgrounds(config.backgrounds)
+
+def run(config: Config) -> dict[str, Any]:
+    """Measure, print, and write what the options ask for; the figures."""
+    source = SynthesizeConfig(
+        meshes=config.meshes, backgrounds=config.backgrounds, seed=config.seed
+    )
     renderers, notes = open_renderers(config.image_size)
-    cases = _cases(config)
+    size, trajectories = config.image_size, config.trajectories
+    cases = choose_cases(all_objects(source), config.objects, trajectories, size, config.seed)
     missing = why_no_cycles()
     if missing is None:
         reference = f"Cycles' own motion blur with {config.samples:,} samples per pixel"
-        references = _render_references(config, cases)
+        references = render_references(
+            cases, size, config.samples, config.noise_samples, config.processes
+        )
         images = [each.images for each in references]
     else:
         notes.append(f"Cycles was left out. {missing}")
         reference = f"the rasteriser with a step of {REFERENCE_STEP} px, in the place of Cycles"
-        finest = make_renderer("raster", config.image_size, REFERENCE_STEP)
+        finest = make_renderer("raster", size, REFERENCE_STEP)
         references, images = [], _draw("reference", finest, cases)
     drawn = {name: _draw(name, renderer, cases) for name, renderer in renderers.items()}
-    names = [case.object_id for case in cases]
-    results = Results(reference, names, config.image_size, min(config.timed, len(cases)))
-    results.notes += notes
-    _compare(config, results, drawn, images, references)
-    _measure_costs(config, results, cases, images)
-    save(config.out, markdown(results), figures(results))
+    again = f"cycles, {config.noise_samples:,} samples, another seed"
+    every = drawn | ({again: [each.noisy for each in references]} if references else {})
+    shaded = [each.shaded for each in references]
+    timed = min(config.timed, len(cases))
+    curves = {"raster": raster_curve(cases[:timed], images[:timed], size, config.steps)}
+    if references:
+        cycles = cycles_curve(cases[:timed], images[:timed], size, config.cycles_samples)
+        curves = {"raster": [beside(cost, cycles) for cost in curves["raster"]], "cycles": cycles}
+    figures = {
+        "reference": reference,
+        "image_size": size,
+        "motions": [case.object_id for case in cases],
+        "timed_motions": timed,
+        "notes": notes,
+        "windows": WINDOWS,
+        "targets": TARGETS,
+        "errors": {name: compare(layers, images, shaded) for name, layers in every.items()},
+        "curves": curves,
+    }
+    save(config.out, report(figures), figures)
     if config.picture is not None:
         shown = drawn | ({"cycles": images} if references else {})
-        rows = _rows(config, names, shown, images, backgrounds)
-        save_picture(draw_picture(rows), config.picture)
+        rows = _rows(config, cases, shown, images, open_backgrounds(source))
+        draw_picture(rows, config.picture)
     if config.plot is not None:
-        save_figure(draw_curves(results.curves, ALPHA_TARGET), config.plot)
-    return results
+        draw_curves(curves, ALPHA_TARGET, config.plot)
+    return figures
 
 
-def _check(config: Config) -> None:
-    for name in ("objects", "trajectories", "samples", "noise_samples", "timed", "processes"):
-        if getattr(config, name) < 1:
-            raise InputError(f"--{name.replace('_', '-')} must be at least 1.")
-    if not config.steps or min(config.steps) <= 0:
-        raise InputError("--steps must be one or more numbers above 0.")
-    for file in (config.picture, config.plot):
-        if file is not None and file.suffix.lower() not in (".png", ".jpg", ".jpeg"):
-            raise InputError(f"{file} must end in .png or .jpg.")
-    # The cost of one sample is taken away from that of the others.
-    if not config.cycles_samples or min(config.cycles_samples) < 2:
-        raise InputError("--cycles-samples must be one or more numbers above 1.")
+def report(figures: Mapping[str, Any]) -> list[str]:
+    """All tables, with what they show."""
+    motions, errors = figures["motions"], figures["errors"]
+    by_window = [
+        {"renderer": name} | row for name, found in errors.items() for row in found.by_window()
+    ]
+    colours = [{"renderer": name} | found.of_colour() for name, found in errors.items()]
+    return [
+        "# Renderers",
+        f"{machine()}. {len(motions)} motions of {len(set(motions))} objects at "
+        f"{size_text(figures['image_size'])}. The reference is {figures['reference']}. Errors are "
+        "means over object pixels.",
+        *figures["notes"],
+        "## Opacity and blur severity",
+        ERRORS.text([*by_window, TARGETS]),
+        "## Colour of the sharp image",
+        COLOURS.text([*colours, TARGETS]),
+        "## Error and cost",
+        f"Measured on {figures['timed_motions']} of the motions, in one thread: CPU seconds for "
+        "the eleven images of a trajectory. The opacity error is the mean over the same exposures "
+        "as above; the noise of the reference is in it.",
+        *(COSTS[name].text(map(vars, curve)) for name, curve in figures["curves"].items()),
+    ]
 
 
 def open_renderers(image_size: tuple[int, int]) -> tuple[dict[str, Renderer], list[str]]:
@@ -153,28 +216,6 @@ def why_no_cycles() -> str | None:
     return None
 
 
-def _cases(config: Config) -> list[Case]:
-    per_category = -(-config.objects // len(FAMILIES)) + 1
-    entries = (
-        scan_meshes(config.meshes)
-        if config.meshes
-        else procedural_objects(per_category, config.seed)
-    )
-    size, seed = config.image_size, config.seed
-    return choose_cases(entries, config.objects, config.trajectories, size, seed)
-
-
-def _open_backgrounds(folder: str | None) -> Backgrounds:
-    return ProceduralBackgrounds() if folder is None else PhotoBackgrounds(folder, "dataset")
-
-
-def _render_references(config: Config, cases: Sequence[Case]) -> list[Reference]:
-    samples, noise_samples = config.samples, config.noise_samples
-    return list(
-        render_references(cases, config.image_size, samples, noise_samples, config.processes)
-    )
-
-
 def _draw(name: str, renderer: Renderer, cases: Sequence[Case]) -> list[np.ndarray]:
     images = []
     with progress(name, len(cases), "motions") as counter:
@@ -184,43 +225,9 @@ def _draw(name: str, renderer: Renderer, cases: Sequence[Case]) -> list[np.ndarr
     return images
 
 
-def _compare(
-    config: Config,
-    results: Results,
-    drawn: Mapping[str, list[np.ndarray]],
-    images: Sequence[np.ndarray],
-    references: Sequence[Reference],
-) -> None:
-    """Fill in the errors of all renderers, and with Cycles there also its own and its shadows'."""
-    every = dict(drawn)
-    if references:
-        name = f"cycles, {config.noise_samples:,} samples, another seed"
-        every[name] = [each.noisy for each in references]
-    for name, layers in every.items():
-        results.compared[name] = compare(layers, images)
-        if references:
-            results.shaded[name] = _against_shadows(layers, references)
-
-
-def _measure_costs(
-    config: Config, results: Results, cases: Sequence[Case], images: Sequence[np.ndarray]
-) -> None:
-    """Fill in the curves; that of Cycles where it was the reference."""
-    measured = (cases[: results.timed], images[: results.timed], config.image_size)
-    results.curves["raster"] = raster_curve(*measured, config.steps)
-    if results.shaded:
-        results.curves["cycles"] = cycles_curve(*measured, config.cycles_samples)
-
-
-def _against_shadows(drawn: Sequence[np.ndarray], references: Sequence[Reference]) -> np.ndarray:
-    """Errors [cases] of the colour of the sharp image, where the reference has shadows."""
-    pairs = zip(drawn, references, strict=True)
-    return np.array([colour_error(layers[0], each.shaded[0]) for layers, each in pairs])
-
-
 def _rows(
     config: Config,
-    names: Sequence[str],
+    cases: Sequence[Case],
     shown: Mapping[str, list[np.ndarray]],
     images: Sequence[np.ndarray],
     backgrounds: Backgrounds,
@@ -229,7 +236,7 @@ def _rows(
     rng = np.random.default_rng(config.seed)
     return [
         Row(
-            names[i],
+            cases[i].object_id,
             {name: layers[i] for name, layers in shown.items()},
             backgrounds.sample(rng, config.image_size).pixels,
         )

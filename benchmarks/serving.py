@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from benchmarks.tables import save, table
+from benchmarks.report import Table, save
 from bridge.common import cli, storage
 from bridge.common.errors import InputError
 from bridge.index.catalogue import Catalogue
@@ -29,9 +29,16 @@ from bridge.index.folder import open_index_manifest
 PICTURES = 64
 _TIMEOUT = 120.0
 
+TABLE = Table(
+    "clients | seconds | requests | failed | per second | p50 ms | p95 ms | p99 ms "
+    "| batch, median (most)",
+    "{clients} | {seconds:.0f} | {requests:,} | {failed} | {rate:.1f} | {latency_ms[p50]:.0f} "
+    "| {latency_ms[p95]:.0f} | {latency_ms[p99]:.0f} | {median_batch:.0f} ({largest_batch})",
+)
+
 
 @dataclass(frozen=True)
-class ServingConfig:
+class Config:
     """Which service, and how hard."""
 
     address: str = "http://127.0.0.1:8000/"
@@ -44,8 +51,8 @@ class ServingConfig:
     """For so long."""
     top: int = 20
     """Results per picture."""
-    file: Path | None = None
-    """Write the table here (Markdown), and the figures beside it (JSON)."""
+    out: Path | None = None
+    """Markdown file for the table; the figures go beside it as JSON."""
 
 
 @dataclass(frozen=True)
@@ -118,39 +125,27 @@ def _ask(connection: HTTPConnection, picture: bytes, top: int) -> tuple[str, int
     return "" if results else "no results", int(response.headers["X-Batch-Size"])
 
 
-def run(config: ServingConfig) -> None:
+def run(config: Config) -> None:
     """Load the service and print what came of it."""
     pictures = _pictures(storage.absolute(config.index))
     _warm(config.address, pictures[0])
     result = load(
-        config.address,
-        pictures,
-        clients=config.clients,
-        seconds=config.seconds,
-        top=config.top,
+        config.address, pictures, clients=config.clients, seconds=config.seconds, top=config.top
     )
-    answered = len(result.latencies)
     sizes = np.repeat(list(result.batches), list(result.batches.values()))
-    percentiles = {f"p{share}": round(result.percentile(share), 1) for share in (50, 95, 99)}
-    row = [
-        config.clients,
-        f"{result.seconds:.0f}",
-        result.requests,
-        sum(result.failures.values()),
-        f"{answered / result.seconds:.1f}",
-        *(f"{value:.0f}" for value in percentiles.values()),
-        f"{np.median(sizes):.0f} ({sizes.max()})",
-    ]
-    header = "clients|seconds|requests|failed|per second|p50 ms|p95 ms|p99 ms|batch, median (most)"
     figures = {
         "clients": config.clients,
         "seconds": result.seconds,
         "requests": result.requests,
+        "failed": sum(result.failures.values()),
         "failures": result.failures,
-        "latency_ms": percentiles,
+        "rate": len(result.latencies) / result.seconds,
+        "latency_ms": {f"p{share}": result.percentile(share) for share in (50, 95, 99)},
+        "median_batch": np.median(sizes),
+        "largest_batch": sizes.max(),
         "answers_by_batch_size": result.batches,
     }
-    save(config.file, table(header.split("|"), [row]), figures)
+    save(config.out, [TABLE.text([figures])], figures)
 
 
 def _pictures(index: str) -> list[bytes]:
@@ -167,4 +162,4 @@ def _warm(address: str, picture: bytes) -> None:
 
 
 if __name__ == "__main__":
-    cli.main(run, ServingConfig, description=__doc__)
+    cli.main(run, Config, description=__doc__)

@@ -5,21 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
 from bridge.blur import blur_level, blur_severity, blur_value, bounding_box, composite, eight_bit
-from bridge.simulator import (
-    Background,
-    Backgrounds,
-    Mesh,
-    ObjectEntry,
-    SimulatorConfig,
-    Trajectory,
-    simulate,
-)
-from bridge.simulator.renderers.lighting import Lighting
+from bridge.simulator import Backgrounds, Mesh, ObjectEntry, SimulatorConfig, simulate
 from bridge.simulator.renderers.protocol import Subframe
 from bridge.simulator.renderers.raster import RasterCanvas
 from bridge.simulator.renderers.subframes import SubframeRenderer
@@ -64,91 +55,68 @@ def timed(function: Callable[[], Value]) -> tuple[Value, float]:
     return value, time.process_time() - started
 
 
+class Timed(Generic[Value]):
+    """A function that keeps what it last returned, and the CPU seconds of all its calls."""
+
+    def __init__(self, function: Callable[..., Value]) -> None:
+        self.seconds = 0.0
+        self.last: Value | None = None
+        self._function = function
+
+    def __call__(self, *arguments: Any, **options: Any) -> Value:
+        self.last, seconds = timed(lambda: self._function(*arguments, **options))
+        self.seconds += seconds
+        return self.last
+
+
 class CountingCanvas(RasterCanvas):
     """The rasteriser, which also counts the sub-frames that it draws."""
 
     subframes = 0
 
-    def accumulate(
-        self,
-        mesh: Mesh,
-        subframes: Sequence[Subframe],
-        lighting: Lighting,
-        linear: bool,
-        out: np.ndarray,
-    ) -> None:
+    def accumulate(self, mesh: Mesh, subframes: Sequence[Subframe], *scene: Any) -> None:
         """See `RasterCanvas.accumulate`."""
         self.subframes += len(subframes)
-        super().accumulate(mesh, subframes, lighting, linear, out)
+        super().accumulate(mesh, subframes, *scene)
 
 
-class TimedRenderer:
-    """A `Renderer` that keeps its last images, and how many CPU seconds all of them took."""
+class Stopwatch:
+    """A renderer and backgrounds for `simulate`, both timed, for one trajectory."""
 
-    def __init__(self, image_size: tuple[int, int], step: float) -> None:
-        self.image_size = image_size
-        self.canvas = CountingCanvas(image_size)
-        self.seconds = 0.0
-        self.layers = np.zeros((0, *image_size, 4), np.float32)
-        self._renderer = SubframeRenderer(self.canvas, step)
-
-    def expose(
-        self, mesh: Mesh, trajectory: Trajectory, lighting: Lighting, *, linear: bool
-    ) -> np.ndarray:
-        """See `Renderer.expose`."""
-        self.layers, seconds = timed(
-            lambda: self._renderer.expose(mesh, trajectory, lighting, linear=linear)
-        )
-        self.seconds += seconds
-        return self.layers
-
-
-class TimedBackgrounds:
-    """`Backgrounds` that keep the last one, and how many CPU seconds all of them took."""
-
-    def __init__(self, source: Backgrounds) -> None:
-        self.names = source.names
-        self.rejected = source.rejected
-        self.seconds = 0.0
-        self.pixels = np.zeros((0, 0, 3), np.uint8)
-        self._source = source
-
-    def sample(self, rng: np.random.Generator, image_size: tuple[int, int]) -> Background:
-        """See `Backgrounds.sample`."""
-        background, seconds = timed(lambda: self._source.sample(rng, image_size))
-        self.seconds += seconds
-        self.pixels = background.pixels
-        return background
+    def __init__(self, config: SimulatorConfig, backgrounds: Backgrounds) -> None:
+        self.canvas = CountingCanvas(config.image_size)
+        self.image_size = config.image_size
+        self.names, self.rejected = backgrounds.names, backgrounds.rejected
+        self.expose = Timed(SubframeRenderer(self.canvas, config.subframe_step).expose)
+        self.sample = Timed(backgrounds.sample)
 
 
 def measure_object(
-    entry: ObjectEntry, config: SimulatorConfig, renderer: TimedRenderer, source: Backgrounds
+    entry: ObjectEntry, config: SimulatorConfig, backgrounds: Backgrounds
 ) -> ObjectCost:
     """Make the images of an object's first trajectory; raises MeshError where it does not open."""
     mesh, opening = timed(entry.load)
-    backgrounds = TimedBackgrounds(source)
-    renderer.seconds, renderer.canvas.subframes = 0.0, 0
-    samples, total = timed(
-        lambda: simulate(mesh, entry.object_id, 0, config, renderer, backgrounds)
-    )
-    layers = renderer.layers if samples else renderer.layers[:0]
+    watch = Stopwatch(config, backgrounds)
+    samples, total = timed(lambda: simulate(mesh, entry.object_id, 0, config, watch, watch))
+    layers = watch.expose.last if samples else np.zeros((0, *config.image_size, 4), np.float32)
+    background = watch.sample.last
     _, labels = timed(lambda: [_label(layer) for layer in layers])
-    _, compositing = timed(lambda: [composite(layer, backgrounds.pixels) for layer in layers])
+    _, compositing = timed(lambda: [composite(layer, background.pixels) for layer in layers])
     rows, encoding = timed(lambda: make_rows(entry, 0, samples, "jpeg"))
-    # The longest exposure is the mean of all sub-frames.
-    covered = float(layers[-1, ..., 3].sum()) if samples else 0.0
-    inside = renderer.seconds + backgrounds.seconds + labels + compositing
     stages = {
-        "motion and filter": total - inside,
-        "render and average": renderer.seconds,
-        "background": backgrounds.seconds,
+        "motion and filter": total,
+        "render and average": watch.expose.seconds,
+        "background": watch.sample.seconds,
         "labels": labels,
         "composite": compositing,
         "JPEG": encoding,
     }
-    subframes = renderer.canvas.subframes
-    touched = subframes * covered * SAMPLES_PER_PIXEL
-    return ObjectCost(entry.object_id, opening, stages, rows, subframes, touched)
+    for part in ("render and average", "background", "labels", "composite"):
+        stages["motion and filter"] -= stages[part]
+    # The longest exposure is the mean of all sub-frames.
+    covered = float(layers[-1, ..., 3].sum()) if samples else 0.0
+    touched = watch.canvas.subframes * covered * SAMPLES_PER_PIXEL
+    return ObjectCost(entry.object_id, opening, stages, rows, watch.canvas.subframes, touched)
 
 
 def _label(layer: np.ndarray) -> tuple[int, float, object]:

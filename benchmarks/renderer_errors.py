@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing
+from contextlib import closing
 from dataclasses import dataclass
-from queue import SimpleQueue
+from typing import Any
 
 import numpy as np
 
-from benchmarks.tables import one_core
+from benchmarks.report import one_core
 from bridge.blur import blur_severity, eight_bit
 from bridge.common.errors import InputError
 from bridge.common.progress import progress
@@ -60,11 +60,39 @@ class Comparison:
         severity: [cases, windows], error of the blur severity, signed.
         colour: [cases], mean absolute error of the premultiplied display-space RGB of the sharp
             image over object pixels.
+        shaded: [cases], the same where the reference has shadows; None without such references.
     """
 
     alpha: np.ndarray
     severity: np.ndarray
     colour: np.ndarray
+    shaded: np.ndarray | None = None
+
+    def by_window(self) -> list[dict[str, Any]]:
+        """Means over the cases, and the worst of them, of each exposure."""
+        return [
+            {
+                "exposure": exposure_name(window),
+                "alpha": mean_and_worst(self.alpha[:, place]),
+                "severity": mean_and_worst(self.severity[:, place]),
+            }
+            for place, window in enumerate(WINDOWS)
+        ]
+
+    def of_colour(self) -> dict[str, Any]:
+        """The same of the sharp image's colour, against references without and with shadows."""
+        shaded = None if self.shaded is None else mean_and_worst(self.shaded)
+        return {"colour": mean_and_worst(self.colour), "shaded": shaded}
+
+
+def mean_and_worst(errors: np.ndarray) -> dict[str, float]:
+    """Of signed or absolute errors."""
+    return {"mean": float(errors.mean()), "worst": float(np.abs(errors).max())}
+
+
+def exposure_name(window: int) -> str:
+    """For tables and pictures."""
+    return "sharp" if window == 0 else f"exposure {window}"
 
 
 def choose_cases(
@@ -107,13 +135,20 @@ def images_of(renderer: Renderer, case: Case) -> np.ndarray:
     return layers[list(WINDOWS)]
 
 
-def compare(images: Sequence[np.ndarray], references: Sequence[np.ndarray]) -> Comparison:
-    """Errors of the images of each case, all [len(WINDOWS), H, W, 4]."""
+def compare(
+    images: Sequence[np.ndarray],
+    references: Sequence[np.ndarray],
+    shaded: Sequence[np.ndarray] = (),
+) -> Comparison:
+    """Errors of the images of each case, all [len(WINDOWS), H, W, 4]; `shaded` are the sharp ones
+    with shadows, [1, H, W, 4]."""
+    with_shadows = [colour_error(a[0], b[0]) for a, b in zip(images, shaded, strict=False)]
     pairs = [list(zip(*each, strict=True)) for each in zip(images, references, strict=True)]
     return Comparison(
         alpha=np.array([[alpha_error(a, b) for a, b in windows] for windows in pairs]),
         severity=np.array([[_severity(a) - _severity(b) for a, b in windows] for windows in pairs]),
         colour=np.array([colour_error(*windows[0]) for windows in pairs]),
+        shaded=np.array(with_shadows) if with_shadows else None,
     )
 
 
@@ -143,32 +178,23 @@ def render_references(
     samples: int,
     noise_samples: int,
     processes: int,
-) -> Iterator[Reference]:
-    """The references of all cases in their order, so many processes of Blender at once."""
-    idle: SimpleQueue[tuple[CyclesRenderer, CyclesRenderer]] = SimpleQueue()
+) -> list[Reference]:
+    """The references of all cases, so many processes of Blender at once, on a core each."""
 
-    def render(case: Case) -> Reference:
-        plain, shading = pair = idle.get()
-        scene = case.mesh, case.trajectory, Lighting()
-        try:
-            return Reference(
-                plain.render(*scene, WINDOWS, samples=samples, seed=0),
-                plain.render(*scene, WINDOWS, samples=noise_samples, seed=1),
-                shading.render(*scene, [0], samples=noise_samples, seed=0),
-            )
-        finally:
-            idle.put(pair)
+    def render(number: int) -> list[Reference]:
+        with one_core(number):
+            plain, shading = CyclesRenderer(image_size), CyclesRenderer(image_size, shadows=True)
+        found = []
+        with closing(plain), closing(shading):
+            for case in cases[number::processes]:
+                scene = case.mesh, case.trajectory, Lighting()
+                images = plain.render(*scene, WINDOWS, samples=samples, seed=0)
+                noisy = plain.render(*scene, WINDOWS, samples=noise_samples, seed=1)
+                shaded = shading.render(*scene, [0], samples=noise_samples, seed=0)
+                found.append(Reference(images, noisy, shaded))
+                counter.advance()
+        return found
 
-    with ExitStack() as stack:
-        # Left last, when the others have ended its renderers' work.
-        pool = ThreadPoolExecutor(processes)
-        stack.callback(pool.shutdown, cancel_futures=True)
-        for core in range(processes):
-            with one_core(core):
-                plain = stack.enter_context(closing(CyclesRenderer(image_size)))
-                shading = stack.enter_context(closing(CyclesRenderer(image_size, shadows=True)))
-            idle.put((plain, shading))
-        counter = stack.enter_context(progress("references", len(cases), "motions"))
-        for reference in pool.map(render, cases):
-            counter.advance()
-            yield reference
+    with progress("references", len(cases), "motions") as counter, ThreadPoolExecutor() as pool:
+        parts = list(pool.map(render, range(processes)))
+    return [parts[number % processes][number // processes] for number in range(len(cases))]
