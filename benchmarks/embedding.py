@@ -14,21 +14,22 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Barrier
-from typing import Any
+from typing import Any, Literal
+from unittest.mock import patch
 
 import numpy as np
 import torch
 
 import bridge
-from benchmarks.pictures import dataset_or_pictures
-from benchmarks.report import Table, in_processes, save
-from benchmarks.training_step import new_model
+from benchmarks.report import Options, Table, in_processes, save
+from benchmarks.scenes import dataset_or_pictures
+from benchmarks.training_measures import new_model
 from bridge.common import cli
 from bridge.common.images import decode_batch
+from bridge.common.record import Count
 from bridge.dataset.labels import read_labels
 from bridge.dataset.manifest import open_manifest
 from bridge.index.folder import PartRecord
@@ -45,34 +46,31 @@ TABLE = Table(
 )
 
 
-@dataclass(frozen=True)
-class Config:
+@dataclass(frozen=True, kw_only=True)
+class Config(Options):
     """What is measured."""
 
-    preset: str = "quick"
-    """The network: paper, strong or quick, with random weights."""
+    preset: Literal["paper", "strong", "quick"] = "quick"
+    """The network, with random weights."""
     data: str = ""
-    """A dataset with training images; random pictures are made without it."""
+    """A dataset with training images; one of built-in objects is made without it."""
     stored_size: tuple[int, int] = (240, 320)
-    """Height and width of those."""
-    part: int = 512
+    """Height and width of its images."""
+    part: Count = 512
     """Images per unit of work."""
-    parts: int = 30
+    parts: Count = 30
     """Units of work of each actor; the first of each is not timed."""
     seconds: float = 20.0
-    """For the bare network, half of them before the actors and half after, and as many again for
-    the network with decoding."""
-    workers: int = 2
+    """Of the bare network, half before the actors and half after; as many again with decoding."""
+    workers: Count = 2
     """Processes."""
-    out: Path | None = None
-    """Markdown file to write, with the figures as JSON beside it."""
 
 
 def bare_rates(model: str, dataset: str, workers: int, seconds: float) -> np.ndarray:
     """Images per second of `workers` processes of one thread that only run the network, and of the
     same that also decode."""
-    os.environ.update(cluster.TENSORS_ON_CPU["env_vars"])
-    return np.sum(in_processes(workers, _bare, model, dataset, seconds), axis=0)
+    with patch.dict(os.environ, cluster.TENSORS_ON_CPU["env_vars"]):
+        return np.sum(in_processes(workers, _bare, model, dataset, seconds), axis=0)
 
 
 def _bare(
@@ -87,34 +85,24 @@ def _bare(
     decode_batch(encoded, pixels)
     images = torch.from_numpy(pixels).permute(0, 3, 1, 2)
 
-    def describe() -> None:
+    def rate(decoding: bool) -> float:
         network.describe(images)
+        start.wait()
+        began, count = time.perf_counter(), 0
+        while time.perf_counter() - began < seconds:
+            if decoding:
+                decode_batch(encoded, pixels)
+            network.describe(images)
+            count += batch
+        return count / (time.perf_counter() - began)
 
-    def decode_and_describe() -> None:
-        decode_batch(encoded, pixels)
-        network.describe(images)
-
-    bare, decoding = (
-        batch * _calls_per_second(call, seconds, start) for call in (describe, decode_and_describe)
-    )
-    return bare, decoding
-
-
-def _calls_per_second(call: Callable[[], None], seconds: float, start: Barrier) -> float:
-    call()
-    start.wait()
-    began, count = time.perf_counter(), 0
-    while time.perf_counter() - began < seconds:
-        call()
-        count += 1
-    return count / (time.perf_counter() - began)
+    return rate(False), rate(True)
 
 
 def actor_rate(model: str, dataset: str, out: str, config: Config) -> float:
     """Images per second of the actors, from the first part that each of them has finished on."""
     labels = read_labels(dataset, open_manifest(dataset), "train")
-    needed = config.workers * config.parts
-    rows = np.resize(np.arange(len(labels)), (needed, config.part))
+    rows = np.resize(np.arange(len(labels)), (config.workers * config.parts, config.part))
     parts = [
         Part(PartRecord(f"{number:05d}.parquet", "query", 0, "", ""), labels.take(own), "train")
         for number, own in enumerate(rows)
@@ -129,7 +117,7 @@ def actor_rate(model: str, dataset: str, out: str, config: Config) -> float:
     return sum(rows for _, rows in done[first + 1 :]) / (done[-1][0] - done[first][0])
 
 
-def measure(config: Config) -> dict[str, Any]:
+def run(config: Config) -> dict[str, Any]:
     """Images per second of all three, and of the actors as a share of the other two."""
     network = replace(PRESETS[config.preset].model, num_classes=0)
     with (
@@ -144,7 +132,7 @@ def measure(config: Config) -> dict[str, Any]:
         actors = actor_rate(model, dataset, out, config)
         after = bare_rates(model, dataset, config.workers, config.seconds / 2)
     bare, decoding = ((before + after) / 2).tolist()
-    return {
+    figures = {
         "preset": config.preset,
         "image_size": network.image_size,
         "bare": bare,
@@ -153,13 +141,9 @@ def measure(config: Config) -> dict[str, Any]:
         "ratio": actors / bare,
         "ratio_decoding": actors / decoding,
     }
-
-
-def main(config: Config) -> None:
-    """Measure, print, and write what the options ask for."""
-    found = measure(config)
-    save(config.out, [TABLE.text([found])], found)
+    save(config.out, [TABLE.text([figures])], figures)
+    return figures
 
 
 if __name__ == "__main__":
-    cli.main(main, Config, description=__doc__)
+    cli.main(run, Config, description=__doc__)

@@ -13,18 +13,17 @@ CPU time tells what a busy machine hides; it is of all cores together.
 
 from __future__ import annotations
 
-import resource
-import sys
 import time
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.report import Table, in_processes, machine, save
+from benchmarks.descriptors import like_descriptors
+from benchmarks.report import Options, Table, in_processes, machine, peak_gb, save
 from bridge.common import cli
+from bridge.common.record import Count
 from bridge.metrics import DISTRACTOR, evaluate_by_database_blur_level, evaluate_retrieval
 
 if TYPE_CHECKING:
@@ -36,8 +35,7 @@ LEVEL_SHARES = np.array([18_871, 17_508, 17_888, 18_029, 12_546, 6_779]) / 91_62
 PRODUCT_FLOPS = 4e11
 """Of the sample of the product, a few seconds on two cores."""
 
-TABLE = Table("way | wall clock, s | CPU time, s", "{way} | {wall:,.1f} | {cpu:,.1f}")
-RATIOS = Table("bridge.metrics | wall clock | CPU time", "{way} | {wall:,.2f} | {cpu:,.2f}")
+TABLE = Table("figure | wall clock | CPU time", "{figure} | {wall:,.2f} | {cpu:,.2f}")
 
 
 @dataclass(frozen=True)
@@ -60,34 +58,27 @@ PRESETS = {
 }
 
 
-@dataclass(frozen=True)
-class Config:
+@dataclass(frozen=True, kw_only=True)
+class Config(Options):
     """What is measured."""
 
     preset: Literal["quick", "paper", "distractors", "per_level", "per_level_with_distractors"] = (
         "quick"
     )
     """Numbers of images (paper, Table 1) and cut-off."""
-    queries: int | None = None
+    queries: Count | None = None
     """Number of queries, if not the preset's."""
-    reference_queries: int = 20
+    reference_queries: Count = 20
     """Queries that are evaluated in the published code's way."""
-    objects: int = 193
-    """Number of objects, drawn uniformly for every image."""
-    dimension: int = 128
+    objects: Count = 193
+    """Number of objects, drawn uniformly for every image; distractors are of as many others."""
+    dimension: Count = 128
     """Length of the descriptors."""
-    noise: float = 2.0
-    """Norm of the noise that is added to an object's unit-length descriptor: higher is harder."""
     device: str = "cpu"
     """Of `bridge.metrics`: cpu, or cuda."""
-    seed: int = 0
-    """Seed of the random data."""
-    out: Path | None = None
-    """Markdown file for the table; the figures go beside it as JSON."""
 
 
-@dataclass(frozen=True)
-class Data:
+class Data(NamedTuple):
     """Descriptors float32 [., d], object numbers (-1 for distractors) and blur levels 1..6."""
 
     queries: NDArray[np.float32]
@@ -99,35 +90,16 @@ class Data:
 
 
 def random_data(config: Config, size: Size) -> Data:
-    """Descriptors scattered around the directions of objects; distractors have their own."""
-    generator = np.random.default_rng(config.seed)
-    num_centres = 2 * config.objects
-    centres = generator.standard_normal((num_centres, config.dimension), np.float32)
-    centres /= np.linalg.norm(centres, axis=1, keepdims=True)
-
-    def images(objects: NDArray[np.int64]) -> NDArray[np.float32]:
-        found = generator.standard_normal((len(objects), config.dimension), np.float32)
-        found *= np.float32(config.noise / np.sqrt(config.dimension))
-        for start in range(0, len(objects), 10_000):
-            part = found[start : start + 10_000]
-            part += centres[objects[start : start + 10_000]]
-            part /= np.linalg.norm(part, axis=1, keepdims=True)
-        return found
-
-    query_labels = generator.integers(config.objects, size=size.queries)
-    real = generator.integers(config.objects, size=size.database)
-    others = generator.integers(config.objects, num_centres, size=size.distractors)
-    levels = [
-        generator.choice(np.arange(1, 7), number, p=LEVEL_SHARES)
-        for number in (size.queries, size.database + size.distractors)
-    ]
-    return Data(
-        images(query_labels),
-        images(np.concatenate([real, others])),
-        query_labels,
-        np.concatenate([real, np.full(size.distractors, DISTRACTOR)]),
-        *levels,
-    )
+    """Images of random objects, see `benchmarks.descriptors`."""
+    rng = np.random.default_rng(config.seed)
+    known, total = size.queries + size.database, size.queries + size.database + size.distractors
+    objects = rng.integers(config.objects, size=total)
+    objects[known:] += config.objects
+    levels = rng.choice(np.arange(1, 7), total, p=LEVEL_SHARES)
+    made = like_descriptors(total, config.dimension, config.seed, objects)
+    objects[known:] = DISTRACTOR
+    sides = slice(size.queries), slice(size.queries, None)
+    return Data(*(column[side] for column in (made, objects, levels) for side in sides))
 
 
 def clock() -> NDArray[np.float64]:
@@ -160,9 +132,7 @@ def measure_ours(rank: int, start: object, config: Config, size: Size) -> dict[s
     began = clock()
     precision = _evaluate(data, size, config.device)
     seconds = clock() - began
-    unit = 1 if sys.platform == "darwin" else 1024
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
-    return {"seconds": seconds, "peak_gb": peak, "average_precision": precision}
+    return {"seconds": seconds, "peak_gb": peak_gb(), "average_precision": precision}
 
 
 def _evaluate(data: Data, size: Size, device: str) -> NDArray[np.float64]:
@@ -231,41 +201,33 @@ def run(config: Config, size: Size | None = None) -> dict[str, Any]:
     few = min(config.reference_queries, size.queries)
     reference = measure_reference(data, size, few)
     difference = ours["average_precision"][:few] - reference["average_precision"]
+    times = {
+        "bridge.metrics, s": ours["seconds"],
+        "product alone, s": product,
+        "times the product": ours["seconds"] / product,
+        f"published way, s ({few} queries)": reference["seconds"],
+        "times faster than that": reference["seconds"] / ours["seconds"],
+    }
     figures = {
         "preset": config.preset,
         "size": asdict(size),
-        "seconds": {
-            "bridge.metrics": ours["seconds"],
-            "product alone": product,
-            f"published way ({few} queries)": reference["seconds"],
-        },
-        "ratios": {
-            "times the product": ours["seconds"] / product,
-            "times faster than the published way": reference["seconds"] / ours["seconds"],
-        },
+        "times": [
+            {"figure": name, "wall": wall, "cpu": cpu} for name, (wall, cpu) in times.items()
+        ],
         "peak_gb": ours["peak_gb"],
         "map": ours["average_precision"].mean(),
         "largest_difference_of_average_precision": np.abs(difference).max(),
     }
-    save(config.out, report(figures, size), figures)
-    return figures
-
-
-def report(figures: dict[str, Any], size: Size) -> list[str]:
-    """Tables and sentences."""
-    seconds, ratios = (
-        [{"way": way, "wall": wall, "cpu": cpu} for way, (wall, cpu) in figures[name].items()]
-        for name in ("seconds", "ratios")
-    )
-    return [
+    parts = [
         f"{size.queries:,} queries, {size.database:,} images, {size.distractors:,} distractors, "
         f"k = {size.k or 'all'}{', level by level' if size.per_level else ''}: "
         f"mAP {figures['map']:.4f}. {machine()}.",
-        TABLE.text(seconds),
-        RATIOS.text(ratios),
+        TABLE.text(figures["times"]),
         f"Peak memory, descriptors included: {figures['peak_gb']:.2f} GB. Largest difference of AP "
         f"to the published way: {figures['largest_difference_of_average_precision']:.1e}.",
     ]
+    save(config.out, parts, figures)
+    return figures
 
 
 if __name__ == "__main__":

@@ -16,14 +16,29 @@ import platform
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from string import Formatter
 from typing import Any, TypeVar
 
 import numpy as np
 
+from bridge.common.record import check
+
 Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What every benchmark can be told, checked by the types of its options."""
+
+    seed: int = 0
+    """Of everything random."""
+    out: Path | None = None
+    """Markdown file for the report; the figures go beside it as JSON."""
+
+    def __post_init__(self) -> None:
+        check(self)
 
 
 @dataclass(frozen=True)
@@ -35,7 +50,7 @@ class Table:
 
     def text(self, records: Iterable[Mapping[str, Any]]) -> str:
         """In Markdown, aligned for reading as plain text too."""
-        rows = [_Cells().vformat(self.row, (), record) for record in records]
+        rows = [fill(self.row, record) for record in records]
         lines = [[cell.strip() for cell in line.split("|")] for line in (self.titles, *rows)]
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         lines.insert(1, ["-" * width for width in widths])
@@ -45,9 +60,12 @@ class Table:
         return "\n".join(f"| {' | '.join(line)} |" for line in padded)
 
 
-class _Cells(Formatter):
-    """`str.format`, but what a record lacks stays empty, and sizes read 240x320."""
+def fill(text: str, record: Mapping[str, Any]) -> str:
+    """`text.format(**record)`, but what a record lacks stays empty, and sizes read 240x320."""
+    return _Filler().vformat(text, (), record)
 
+
+class _Filler(Formatter):
     def get_field(
         self, field_name: str, args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> tuple[Any, Any]:
@@ -60,13 +78,8 @@ class _Cells(Formatter):
         if value is None:
             return ""
         if isinstance(value, (tuple, list)):
-            return size_text(value)
+            return "x".join(map(str, value))
         return super().format_field(value, format_spec)
-
-
-def size_text(size: Sequence[int]) -> str:
-    """(240, 320) as 240x320."""
-    return "x".join(map(str, size))
 
 
 def save(out: Path | None, parts: Sequence[str], figures: Mapping[str, Any]) -> None:
@@ -84,8 +97,6 @@ def save(out: Path | None, parts: Sequence[str], figures: Mapping[str, Any]) -> 
 
 def _plain(value: Any) -> Any:
     """What JSON has no word for."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return asdict(value)
     return value.tolist() if isinstance(value, (np.ndarray, np.generic)) else str(value)
 
 
@@ -115,6 +126,18 @@ def in_processes(number: int, work: Callable[..., Result], *arguments: Any) -> l
         return [call.result() for call in calls]
 
 
+def peak_gb() -> float | None:
+    """Most memory that this process had, where the system tells.
+
+    Not from getrusage, whose peak includes that of the process which started this one.
+    """
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return None
+    lines = dict(line.split(":", 1) for line in status.read_text().splitlines())
+    return int(lines["VmHWM"].split()[0]) * 1024 / 1e9
+
+
 @contextmanager
 def one_core(number: int = 0) -> Iterator[None]:
     """Keep this thread, and the processes that it starts, on one core, where the system can."""
@@ -127,16 +150,3 @@ def one_core(number: int = 0) -> Iterator[None]:
         yield
     finally:
         os.sched_setaffinity(0, cores)
-
-
-@contextmanager
-def environment(name: str, value: str) -> Iterator[None]:
-    """A variable for this process and those that it starts meanwhile."""
-    before = os.environ.get(name)
-    os.environ[name] = value
-    try:
-        yield
-    finally:
-        del os.environ[name]
-        if before is not None:
-            os.environ[name] = before

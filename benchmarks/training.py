@@ -11,40 +11,56 @@ downloaded.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
-from benchmarks.pictures import dataset_or_pictures, load
-from benchmarks.report import Table, machine, save, size_text
-from benchmarks.training_data import measure_loader, measure_wait
+from benchmarks.report import Options, Table, fill, machine, save
+from benchmarks.scenes import dataset_or_pictures
+from benchmarks.training_measures import (
+    load,
+    measure_gpu,
+    measure_loader,
+    measure_step,
+    measure_wait,
+)
 from benchmarks.training_scaling import measure_scaling
-from benchmarks.training_step import measure_gpu, measure_step
 from bridge.common import cli
 from bridge.common.errors import InputError
-from bridge.common.record import Count, check
+from bridge.common.record import Count
 from bridge.training.presets import PRESETS
 from bridge.training.recipe import Compute, Recipe
 
 Part = Literal["step", "data", "gpu", "scaling"]
 
 STEP = Table(
-    "network | size | tuples | one batch | published loop | ratio | that, channels last | ratio "
-    "| first loss | of the loop",
+    "network | size | tuples | one batch | published loop | ratio | first loss | of the loop",
     "{preset} | {image_size} | {tuples} | {images_per_second[batched]:.2f} "
-    "| {images_per_second[one_by_one]:.2f} | {ratio:.2f} "
-    "| {images_per_second[one_by_one_channels_last]:.2f} | {ratio_same_layout:.2f} "
-    "| {loss[batched]:.5f} | {loss[one_by_one]:.5f}",
+    "| {images_per_second[one_by_one]:.2f} | {ratio:.2f} | {loss[batched]:.5f} "
+    "| {loss[one_by_one]:.5f}",
+)
+STEP_TEXT = (
+    "Images per second of whole optimisation steps with the paper's losses and tuples of 7, "
+    "medians of rounds in turn, same images and first weights. The published loop takes one image "
+    "at a time in torch's default memory layout and float32."
 )
 WAIT = Table(
     "preset | images per step | waiting for data | images/s | steps",
     "{preset} | {images_per_step} | {data_wait:.2%} | {images_per_second:.1f} | {steps}",
 )
+LOADER_TEXT = (
+    "Images per second; {images:,} JPEG images of {stored_size} pixels and {mean_bytes:,.0f} bytes "
+    "each, small is {small_size}. The floor decodes them whole."
+)
 LOADER = Table(
     "threads | floor | loader, stored size | share | loader, small | share",
     "{threads} | {floor:,.0f} | {stored:,.0f} | {stored_share:.2f} | {small:,.0f} "
     "| {small_share:.2f}",
+)
+GPU_TEXT = (
+    "{gpu}: steps of {tuples} tuples of 7 at {image_size}. TFLOP/s are 3 x "
+    "{forward_gflop_per_image:.1f} GFLOP per image; the share is that of the measured bf16 product "
+    "of matrices, {matmul_tflops:.0f} TFLOP/s."
 )
 GPU = Table(
     "variant | images/s | TFLOP/s | share | peak memory, GB | note",
@@ -56,12 +72,13 @@ SCALING = Table(
     "{way} | {images} | {seconds:.3f} | {efficiency:.1%}",
 )
 BYTES = Table(
-    "all-reduced | all-gathered | broadcast", "{allreduce:,} | {allgather:,} | {broadcast:,}"
+    "bytes all-reduced by the same batch | all-gathered | broadcast",
+    "{allreduce:,} | {allgather:,} | {broadcast:,}",
 )
 
 
-@dataclass(frozen=True)
-class Config:
+@dataclass(frozen=True, kw_only=True)
+class Config(Options):
     """What to measure."""
 
     data: str = ""
@@ -82,11 +99,6 @@ class Config:
     """Trajectories to make, at 240x320; training takes an image of each."""
     loader_images: Count = 2_000
     """To load for each figure of the loader."""
-    out: Path | None = None
-    """Markdown file for the report; the figures go beside it as JSON."""
-
-    def __post_init__(self) -> None:
-        check(self)
 
 
 def run(config: Config) -> dict[str, Any]:
@@ -95,80 +107,40 @@ def run(config: Config) -> dict[str, Any]:
     if config.device == "cuda" and not gpu:
         raise InputError("There is no GPU here that torch can use: leave out --device cuda.")
     device, compute = "cuda" if gpu else "cpu", Compute(compile=gpu)
-    preset = PRESETS[config.preset]
-    figures: dict[str, Any] = {"device": device, "preset": config.preset}
+    preset, named = PRESETS[config.preset], {"preset": config.preset}
+    figures: dict[str, Any] = {"device": device} | named
+    text = [
+        "# Speed of training",
+        f"{machine()}; {device}, {torch.get_num_threads()} CPU threads; "
+        f"{config.data or 'built-in objects'}; preset {config.preset}.",
+    ]
     with dataset_or_pictures(config.data, config.pictures) as dataset:
         data = load(dataset)
         if "step" in config.parts:
             tuples = config.tuples or (Recipe().batch_size if gpu else 4)
-            figures["step"] = measure_step(
-                preset.model, data, tuples=tuples, device=device, compute=compute
-            )
+            step = named | measure_step(preset.model, data, tuples, device, compute)
+            figures["step"] = step
+            text += ["## Step", STEP_TEXT, STEP.text([step])]
         if "data" in config.parts:
-            threads, steps = config.threads, config.steps
-            figures["wait"] = measure_wait(
-                preset, data, device=device, compute=compute, threads=threads, steps=steps
+            wait = named | measure_wait(
+                preset, data, device, compute, threads=config.threads, steps=config.steps
             )
-            figures["loader"] = measure_loader(data, config.loader_images, sorted({1, threads}))
+            loader = measure_loader(data, config.loader_images, sorted({1, config.threads}))
+            figures |= {"wait": wait, "loader": loader}
+            text += ["## Data", "Share of the time of `Trainer.run`.", WAIT.text([wait])]
+            text += ["## Loader", fill(LOADER_TEXT, loader), LOADER.text(loader["rates"])]
         if "gpu" in config.parts and gpu:
             figures["gpu"] = measure_gpu(preset.model, data)
+            text += ["## GPU", fill(GPU_TEXT, figures["gpu"])]
+            text += [GPU.text(figures["gpu"]["variants"])]
         if "scaling" in config.parts:
             tuples = config.tuples or min(preset.recipe.batch_size, len(data.labels) // 2)
-            figures["scaling"] = measure_scaling(preset, dataset, tuples, config.steps)
-    save(config.out, report(config, figures), figures)
+            scaling = measure_scaling(preset, dataset, tuples, config.steps)
+            figures["scaling"] = scaling
+            text += ["## Two workers", "One CPU thread per process, gloo."]
+            text += [SCALING.text(scaling["steps"]), BYTES.text([scaling["bytes"]])]
+    save(config.out, text, figures)
     return figures
-
-
-def report(config: Config, figures: dict[str, Any]) -> list[str]:
-    """Paragraphs and tables of the parts that were measured."""
-    named = {"preset": config.preset}
-    parts = [
-        "# Speed of training",
-        f"{machine()}; {figures['device']}, {torch.get_num_threads()} CPU threads; "
-        f"{config.data or 'built-in objects'}; preset {config.preset}.",
-    ]
-    if "step" in figures:
-        parts += [
-            "## Step",
-            "Images per second of whole optimisation steps with the paper's losses and tuples of "
-            "7, medians of rounds in turn, same images and first weights. The published loop takes "
-            "one image at a time in torch's default memory layout and float32.",
-            STEP.text([named | figures["step"]]),
-        ]
-    if "wait" in figures:
-        loader = figures["loader"]
-        parts += [
-            "## Data",
-            "Share of the time of `Trainer.run`.",
-            WAIT.text([named | figures["wait"]]),
-            "## Loader",
-            f"Images per second; {loader['images']:,} JPEG images of "
-            f"{size_text(loader['stored_size'])} pixels and {loader['mean_bytes'] / 1000:.0f} KB, "
-            f"small is {size_text(loader['small_size'])}. The floor decodes them whole.",
-            LOADER.text(loader["rates"]),
-        ]
-    if "gpu" in figures:
-        gpu = figures["gpu"]
-        parts += [
-            "## GPU",
-            f"{gpu['gpu']}: steps of {gpu['tuples']} tuples of 7 at "
-            f"{size_text(gpu['image_size'])}. TFLOP/s are 3 x "
-            f"{gpu['forward_gflop_per_image']:.1f} GFLOP per image; the share is that of the "
-            f"measured bf16 product of matrices, {gpu['matmul_tflops']:.0f} TFLOP/s.",
-            GPU.text(gpu["variants"]),
-        ]
-    if "scaling" in figures:
-        scaling = figures["scaling"]
-        parts += [
-            "## Two workers",
-            f"At {size_text(scaling['image_size'])}, one CPU thread per process, gloo.",
-            SCALING.text(scaling["steps"]),
-            "Bytes of a step of two processes with the same batch; the all-reduced ones are "
-            f"{scaling['all_reduced_mb_per_second']:.1f} MB per second of a process's own "
-            "arithmetic.",
-            BYTES.text([scaling["bytes"]]),
-        ]
-    return parts
 
 
 if __name__ == "__main__":

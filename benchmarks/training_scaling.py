@@ -8,18 +8,17 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
+from functools import partial
+from threading import Barrier
 from typing import Any
 
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from torch.utils.flop_counter import FlopCounterMode, register_flop_formula
 
-from benchmarks.pictures import load
-from benchmarks.report import one_core
-from benchmarks.training_step import new_model
-from bridge.training.data import Batch, TrainingData
+from benchmarks.report import in_processes, one_core
+from benchmarks.training_measures import load, new_model
+from bridge.training.data import TrainingData
 from bridge.training.distributed import World
 from bridge.training.presets import Preset
 from bridge.training.trainer import Trainer, share_of
@@ -45,88 +44,80 @@ def _bytes_of(tensors: torch.Tensor | Sequence[Any], *_: Any, **__: Any) -> int:
 
 
 def measure_scaling(preset: Preset, dataset: str, tuples: int, steps: int) -> dict[str, Any]:
-    """Seconds of a step, and the bytes of a step of two processes.
+    """Train with one process, with two and the same batch, and with two and a batch each.
 
-    Args:
-        preset: network, from random weights, and recipe.
-        dataset: its folder, with at least twice `tuples` images.
-        tuples: of a step.
-        steps: that are timed in each of the `ROUNDS`.
+    `steps` are timed in each of the `ROUNDS`, of a dataset of at least twice `tuples` images.
 
     Returns:
-        Median seconds of a step of one process, of two with the same batch (strong scaling) and
-        with twice the batch (weak), with efficiencies, 1 being perfect; the bytes of each kind
-        that a step of two processes with the same batch hands to torch.distributed.
+        Median seconds of a step of each way, with efficiencies, 1 being perfect; the bytes of each
+        kind that a step of two processes with the same batch hands to torch.distributed.
     """
     with tempfile.TemporaryDirectory() as folder:
-        mp.spawn(_work, (preset, dataset, tuples, steps, Path(folder)), nprocs=WORKERS)
-        found = torch.load(Path(folder) / "figures.pt", weights_only=True)
+        found, _ = in_processes(WORKERS, _work, preset, dataset, tuples, steps, folder)
     single, strong, weak = (statistics.median(found[part]) for part in ("single", "strong", "weak"))
     images = tuples * preset.recipe.tuple_size
-
-    def row(way: str, number: int, seconds: float, efficiency: float | None) -> dict[str, Any]:
-        return {"way": way, "images": number, "seconds": seconds, "efficiency": efficiency}
-
+    rows = {
+        "1 process": (images, single, None),
+        "2 processes, same batch": (images, strong, single / strong / WORKERS),
+        "2 processes, a batch each": (WORKERS * images, weak, single / weak),
+    }
     return {
         "image_size": preset.model.image_size,
         "steps": [
-            row("1 process", images, single, None),
-            row("2 processes, same batch", images, strong, single / strong / WORKERS),
-            row("2 processes, a batch each", WORKERS * images, weak, single / weak),
+            {"way": way, "images": number, "seconds": seconds, "efficiency": efficiency}
+            for way, (number, seconds, efficiency) in rows.items()
         ],
         "bytes": found["bytes"],
-        "all_reduced_mb_per_second": found["bytes"]["allreduce"] / single * WORKERS / 1e6,
     }
 
 
-def _work(rank: int, preset: Preset, dataset: str, tuples: int, steps: int, folder: Path) -> None:
+def _work(
+    rank: int, start: Barrier, preset: Preset, dataset: str, tuples: int, steps: int, folder: str
+) -> dict[str, Any]:
     torch.set_num_threads(1)
     data = load(dataset)
-    figures: dict[str, Any] = {"single": [], "strong": [], "weak": []}
+    found: dict[str, Any] = {"single": [], "strong": [], "weak": []}
     with one_core(rank):
         for number in range(ROUNDS):
             if rank == 0:
-                figures["single"].append(_Step(preset, data, tuples).timed(steps))
-            with _together(rank, folder / f"group-{number}"):
+                found["single"].append(_Step(preset, data, tuples).seconds(steps))
+            with _together(rank, f"{folder}/group-{number}"):
                 strong = _Step(preset, data, tuples)
-                figures["strong"].append(strong.timed(steps))
-                figures["bytes"] = strong.bytes()
-                figures["weak"].append(_Step(preset, data, tuples * WORKERS).timed(steps))
-    if rank == 0:
-        torch.save(figures, folder / "figures.pt")
+                found["strong"].append(strong.seconds(steps))
+                found["bytes"] = strong.bytes()
+                found["weak"].append(_Step(preset, data, tuples * WORKERS).seconds(steps))
+    return found
 
 
 class _Step:
     """A trainer of the current world, warmed up, with this rank's part of a batch."""
 
     def __init__(self, preset: Preset, data: TrainingData, tuples: int) -> None:
-        recipe = replace(preset.recipe, batch_size=tuples)
-        model = new_model(preset.model, len(data.labels.objects))
-        world = World.current()
-        self._trainer = Trainer(model, recipe, data, None)
-        rows = share_of(self._trainer.sampler.plan(0)[:tuples], world.rank, world.size)
-        self._batch: Batch = data.batch(rows, model.config.image_size)
-        self.timed(WARM_UPS)
+        model, world = new_model(preset.model, len(data.labels.objects)), World.current()
+        trainer = Trainer(model, replace(preset.recipe, batch_size=tuples), data, None)
+        rows = share_of(trainer.sampler.plan(0)[:tuples], world.rank, world.size)
+        self._step = partial(trainer.train_step, data.batch(rows, model.config.image_size))
+        self.seconds(WARM_UPS)
 
-    def timed(self, steps: int) -> float:
-        """Seconds of a step, the mean of some, all ranks starting together."""
+    def seconds(self, steps: int) -> float:
+        """Of a step, the mean of some, all ranks starting together."""
         if dist.is_initialized():
             dist.barrier()
         start = time.perf_counter()
         for _ in range(steps):
-            self._trainer.train_step(self._batch)
+            self._step()
         return (time.perf_counter() - start) / steps
 
     def bytes(self) -> dict[str, int]:
         """Handed to torch.distributed in one step."""
         with FlopCounterMode(display=False) as counter:
-            self._trainer.train_step(self._batch)
+            self._step()
         counted = counter.get_flop_counts()["Global"]
         return {name: counted.get(call, 0) for name, call in COLLECTIVES.items()}
 
 
 @contextmanager
-def _together(rank: int, file: Path) -> Iterator[None]:
+def _together(rank: int, file: str) -> Iterator[None]:
     """A process group, which the processes wait for."""
     dist.init_process_group("gloo", init_method=f"file://{file}", rank=rank, world_size=WORKERS)
     try:
