@@ -52,9 +52,7 @@ def draw_picture(
     _save(figure, file)
 
 
-def draw_curves(
-    curves: Mapping[str, Sequence[Mapping[str, float]]], target: float, file: Path
-) -> None:
+def draw_curves(curves: Mapping[str, Sequence[Mapping[str, float]]], file: Path) -> None:
     """Error of the opacity over CPU time per trajectory, both on logarithmic axes."""
     figure = Figure((7.2, 4.4), dpi=160, layout="constrained")
     axes = figure.add_subplot()
