@@ -99,8 +99,8 @@ def random_data(config: Config, size: Size) -> Data:
     levels = rng.choice(np.arange(1, 7), total, p=LEVEL_SHARES)
     made = like_descriptors(total, config.dimension, config.seed, objects, config.noise)
     objects[known:] = DISTRACTOR
-    sides = slice(size.queries), slice(size.queries, None)
-    return Data(*(column[side] for column in (made, objects, levels) for side in sides))
+    q = size.queries
+    return Data(made[:q], made[q:], objects[:q], objects[q:], levels[:q], levels[q:])
 
 
 def clock() -> NDArray[np.float64]:

@@ -119,7 +119,7 @@ def run(config: Config) -> dict[str, Any]:
         # One sample is what the set-up of the scene costs.
         curves["cycles"] = partial(cycles, seed=2), (1, *config.cycles_samples)
     timed = slice(config.timed)
-    figures = {
+    figures: dict[str, Any] = {
         "reference": reference,
         "image_size": size,
         "motions": [case.object_id for case in cases],
