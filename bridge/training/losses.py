@@ -23,15 +23,15 @@ from bridge.training.bliss import WINDOW_TOLERANCE, BlissConfig
 class LossConfig:
     """Weights of the joint loss (Eq. 12); a weight of 0 leaves the part out."""
 
-    contrastive: float = 1.0
+    contrastive: NonNegative = 1.0
     """Of Eq. 11."""
-    classification: float = 0.1
+    classification: NonNegative = 0.1
     """alpha_cls, of Eq. 9."""
-    blur: float = 1.0
+    blur: NonNegative = 1.0
     """alpha_be, of Eq. 7."""
-    localisation: float = 10.0
+    localisation: NonNegative = 10.0
     """alpha_loc, of the mean over the four coordinates: 2.5 for each term of Eq. 8."""
-    margin: float = 0.7
+    margin: NonNegative = 0.7
     """tau: negatives further apart than this cost nothing."""
     pairs: Literal["tuple", "batch"] = "tuple"
     """Contrastive pairs: the query with its samples (the paper's), or any two of the batch."""
@@ -140,7 +140,7 @@ def _contrastive(inputs: LossInputs, config: LossConfig, bliss: BlissConfig) -> 
 def contrastive_tuples(
     descriptors: torch.Tensor,
     num_positives: int,
-    margin: float = 0.7,
+    margin: NonNegative = 0.7,
     valid: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Eq. 11 between each query and its samples.
@@ -180,7 +180,7 @@ def contrastive_batch(
     labels: torch.Tensor,
     positions: torch.Tensor | None = None,
     contrastive_range: float = 5,
-    margin: float = 0.7,
+    margin: NonNegative = 0.7,
     negatives: float = 32.0,
     valid: torch.Tensor | None = None,
 ) -> torch.Tensor:
