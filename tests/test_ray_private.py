@@ -8,7 +8,7 @@ from tests.ray_private import SNAPSHOT, private
 
 
 def test_what_is_used_is_there() -> None:
-    assert callable(private("ray._raylet", "GcsClient").drain_node)
+    assert callable(private("ray._raylet", "InnerGcsClient").drain_node)
     assert private("ray.core.generated.autoscaler_pb2", "DrainNodeReason").Value(
         "DRAIN_NODE_REASON_PREEMPTION"
     )
