@@ -21,7 +21,7 @@ from bridge.common import cli
 from bridge.training.run_log import read_metrics
 from bridge.training.trainer import STATE_FILE
 from pipelines import train
-from pipelines.stages.train_options import PRESETS, TrainConfig
+from pipelines.stages.train_options import TrainConfig, trainings
 from tests import chaos
 from tests.kills import Kind, start, strike, wait_for_step
 
@@ -45,7 +45,7 @@ def options(config: TrainConfig, out: Path) -> list[str]:
 
 def test_the_killed_command_is_the_undisturbed_one(training: TrainConfig, tmp_path: Path) -> None:
     typed = cli.parse_with_preset(
-        PRESETS, lambda: "quick", description=None, argv=options(training, tmp_path)
+        trainings("bridge"), lambda: "quick", description=None, argv=options(training, tmp_path)
     )
     assert typed == replace(training, out=str(tmp_path))
 
