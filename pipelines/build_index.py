@@ -25,6 +25,7 @@ from bridge.common.errors import InputError
 from bridge.common.identity import refuse_difference
 from bridge.common.manifest_writer import ManifestWriter
 from bridge.common.progress import progress
+from bridge.common.record import Count, CountOrNone, Share, check
 from bridge.dataset.manifest import Manifest, open_manifest
 from bridge.index.folder import (
     DATABASE,
@@ -62,21 +63,24 @@ class BuildIndexConfig:
     """Folder of the index."""
     add: tuple[str, ...] = ()
     """Datasets to add to the index that is in --out; --model, --data and so on are its own then."""
-    seed: int = 0
+    seed: CountOrNone = 0
     """Of the selection of queries and database."""
     index: tyro.conf.OmitArgPrefixes[IndexOptions] = field(default_factory=IndexOptions)
-    num_workers: int | None = None
+    num_workers: Count | None = None
     """Processes that embed; default: one per GPU, or per CPU."""
     use_gpu: bool | None = None
     """Whether each of them has a GPU; default: where the cluster has any."""
     precision: Precision | None = None
     """In which the network computes; default: bfloat16 on GPUs, float32 on CPUs."""
-    batch_size: int | None = None
+    batch_size: Count | None = None
     """Images per forward pass; default: 64, on CPUs fewer where they are large."""
-    max_rejected: float = 0.01
+    max_rejected: Share = 0.01
     """Give up when more than this share of the images cannot be decoded."""
-    num_cpus: int | None = None
+    num_cpus: Count | None = None
     """CPUs of the local cluster that is started where none is running; default: all."""
+
+    def __post_init__(self) -> None:
+        check(self)
 
 
 def run(config: BuildIndexConfig) -> IndexManifest:
