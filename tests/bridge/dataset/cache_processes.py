@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import resource
 import time
+from collections.abc import Callable
 from multiprocessing.queues import Queue
-from multiprocessing.synchronize import Barrier
+from multiprocessing.synchronize import Barrier, Event
 from pathlib import Path
 
 from bridge.common.errors import InputError
@@ -16,10 +17,13 @@ from bridge.dataset.manifest import open_manifest
 SECONDS = 120
 
 
-def opened(dataset: str) -> tuple[Labels, cache.ImageCache]:
-    """The training images of a dataset, out of the node's cache."""
+def opened(
+    dataset: str, before: Callable[[], object] = lambda: None
+) -> tuple[Labels, cache.ImageCache]:
+    """The training images of a dataset, out of the node's cache; calls `before` it is opened."""
     manifest = open_manifest(dataset)
     labels = read_labels(dataset, manifest, "train")
+    before()
     return labels, cache.open_cache(labels, manifest.content_hash)
 
 
@@ -28,10 +32,15 @@ def caches(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.name != cache_folder.LOCK)
 
 
-def open_checked(dataset: str) -> None:
+def open_checked(dataset: str, before: Callable[[], object] = lambda: None) -> None:
     """Opens the cache and compares it with the shards."""
-    labels, images = opened(dataset)
+    labels, images = opened(dataset, before)
     assert [images[i] for i in range(len(images))] == labels.read_images()
+
+
+def open_after(dataset: str, ready: Event) -> None:
+    """The same, and tells when it begins to."""
+    open_checked(dataset, ready.set)
 
 
 def open_together(dataset: str, barrier: Barrier, inodes: Queue[int]) -> None:
@@ -43,8 +52,7 @@ def open_together(dataset: str, barrier: Barrier, inodes: Queue[int]) -> None:
         return read_images(part)
 
     Labels.read_images = slowly  # type: ignore[method-assign]
-    barrier.wait(SECONDS)
-    open_checked(dataset)
+    open_checked(dataset, lambda: barrier.wait(SECONDS))
     (path,) = caches(cache_folder.cache_folder())
     inodes.put(path.stat().st_ino)
 

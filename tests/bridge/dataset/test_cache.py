@@ -19,7 +19,7 @@ from bridge.dataset.manifest import open_manifest
 from tests.bridge.dataset.cache_processes import (
     SECONDS,
     caches,
-    open_checked,
+    open_after,
     open_stuck,
     open_together,
     open_with_small_files,
@@ -144,10 +144,10 @@ def test_processes_of_a_node_make_one_copy(
 ) -> None:
     barrier, inodes = SPAWN.Barrier(4), SPAWN.Queue()
     processes = [start(open_together, dataset, barrier, inodes) for _ in range(4)]
-    assert len({inodes.get(timeout=SECONDS) for _ in processes}) == 1
     for process in processes:
         process.join(SECONDS)
         assert process.exitcode == 0
+    assert len({inodes.get(timeout=SECONDS) for _ in processes}) == 1
     assert capfd.readouterr().out.count("images: copying") == 1
 
 
@@ -160,7 +160,9 @@ def test_after_a_killed_writer_the_next_one_begins_anew(
         assert killed.is_alive() and time.monotonic() < deadline
         time.sleep(0.02)
     (half,) = caches(folder)
-    waiting = start(open_checked, dataset)
+    ready = SPAWN.Event()
+    waiting = start(open_after, dataset, ready)
+    assert ready.wait(SECONDS)
     waiting.join(2)
     assert waiting.is_alive() and caches(folder) == [half]
     killed.kill()
