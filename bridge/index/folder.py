@@ -25,19 +25,15 @@ from numpy.typing import ArrayLike
 from bridge.common import storage
 from bridge.common.errors import InputError
 from bridge.dataset.labels import boxes_of
+from bridge.dataset.roles import DATABASE, DISTRACTOR
 from bridge.dataset.shards import encode_parquet
 
 INDEX_VERSION = 2
 MANIFEST = "manifest.json"
 FAISS_FILE = "index.faiss"
 
-QUERY, DATABASE, DISTRACTOR = "query", "database", "distractor"
-DATABASE_PER_LEVEL = "database_per_level"
-"""An image for every blur level that a database trajectory has (the database of Table 4)."""
 SEARCHED = (DATABASE, DISTRACTOR)
 """Roles of the rows in `index.faiss`."""
-
-TEST, REAL = "test", "real"
 
 ROWS_PER_GROUP = 4096
 _CACHED_GROUPS = 64
@@ -109,7 +105,7 @@ class IndexManifest:
         model = {"model": self.model_hash, "precision": self.precision}
         return model | {"datasets": hashes, "seed": self.seed}
 
-    def with_shards(self, parts: Sequence[PartRecord]) -> IndexManifest:
+    def with_parts(self, parts: Sequence[PartRecord]) -> IndexManifest:
         """This manifest and more finished parts."""
         return replace(self, parts=[*self.parts, *parts])
 

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from bridge.common import storage
 from bridge.common.errors import InputError
 from bridge.common.progress import progress
-from bridge.index.folder import FAISS_FILE, QUERY, IndexManifest, PartRecord
+from bridge.dataset.roles import QUERY
+from bridge.index.folder import FAISS_FILE, IndexManifest, PartRecord
 from bridge.index.layouts import (
     IndexType,
     Layout,

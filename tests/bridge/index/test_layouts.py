@@ -13,7 +13,8 @@ import pytest
 
 from benchmarks.indexes import like_descriptors
 from bridge.common.errors import InputError
-from bridge.index.folder import DATABASE, FAISS_FILE, IndexManifest, PartRecord
+from bridge.dataset.roles import DATABASE
+from bridge.index.folder import FAISS_FILE, IndexManifest, PartRecord
 from bridge.index.layouts import (
     Layout,
     is_of_type,

@@ -12,7 +12,8 @@ import pytest
 
 from benchmarks.indexes import like_descriptors, write_descriptors
 from bridge.common.errors import InputError
-from bridge.index.folder import DATABASE, DISTRACTOR, QUERY, IndexManifest
+from bridge.dataset.roles import DATABASE, DISTRACTOR, QUERY
+from bridge.index.folder import IndexManifest
 from bridge.index.layouts import INDEX_TYPES, IndexType
 from bridge.index.search import load_index, open_search_index, search
 from pipelines.stages import index_shards, indexing
