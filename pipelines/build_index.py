@@ -15,7 +15,6 @@ import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import tyro
 
@@ -167,7 +166,7 @@ def _embed(manifest: IndexManifest, config: BuildIndexConfig, out: str) -> Index
     use_gpu = cluster.num_gpus() > 0 if config.use_gpu is None else config.use_gpu
     if use_gpu and not cluster.num_gpus():
         raise InputError("--use-gpu needs a GPU; the cluster has none.")
-    precision: Any = manifest.precision or ("bfloat16" if use_gpu else "float32")
+    precision: Precision = manifest.precision or ("bfloat16" if use_gpu else "float32")
     manifest = replace(manifest, precision=precision)
     parts = list(plan_parts(manifests, manifest.seed, manifest.model_hash, precision))
     if not {QUERY, DATABASE} <= {part.record.role for part in parts}:

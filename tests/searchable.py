@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from bridge.model.checkpoint import save_model
+from bridge.model.embedding import Precision
 from bridge.model.network import Bridge, ModelConfig
 from pipelines import build_index
 from pipelines.build_index import BuildIndexConfig
@@ -22,7 +23,9 @@ def make_model(folder: Path, seed: int = 0) -> None:
     save_model(Bridge(config), folder)
 
 
-def make_index(folder: Path, size: tuple[int, int] = (24, 32)) -> Path:
+def make_index(
+    folder: Path, size: tuple[int, int] = (24, 32), precision: Precision = "float32"
+) -> Path:
     """Write `data`, `distractors`, `model` and `index` under a folder; returns that of the index.
 
     Needs a connected cluster. There are four objects and three distractors.
@@ -30,6 +33,7 @@ def make_index(folder: Path, size: tuple[int, int] = (24, 32)) -> Path:
     Args:
         folder: where.
         size: (H, W) of the images.
+        precision: in which the network computes.
     """
     make_dataset(folder / "data", {"test": 4}, size=size)
     make_dataset(folder / "distractors", {"distractor": 3}, trajectories=6, first=100, size=size)
@@ -40,6 +44,7 @@ def make_index(folder: Path, size: tuple[int, int] = (24, 32)) -> Path:
             data=str(folder / "data"),
             distractors=str(folder / "distractors"),
             out=str(folder / "index"),
+            precision=precision,
         )
     )
     return folder / "index"

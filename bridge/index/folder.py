@@ -14,7 +14,7 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -90,8 +90,8 @@ class IndexManifest:
     """Content hash by path, of the dataset and of the distractors."""
     seed: int
     """Of the selection of queries and database."""
-    precision: str = "float32"
-    """In which the network computed."""
+    precision: Literal["float32", "bfloat16", ""] = "float32"
+    """In which the network computed; empty until it is known where it computes."""
     counts: Mapping[str, int] = field(default_factory=dict)
     """Rows by role."""
     parts: Sequence[PartRecord] = ()
