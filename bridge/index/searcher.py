@@ -45,7 +45,7 @@ class Query:
 
     def __post_init__(self) -> None:
         if self.top < 1:
-            raise InputError(f"The number of results must be at least 1, not {self.top}.")
+            raise InputError(f"`top` must be at least 1, not {self.top}.")
 
 
 @dataclass(frozen=True)
@@ -164,7 +164,7 @@ def model_of(manifest: IndexManifest, override: str | None = None) -> str:
     """The model that an index was built with; InputError where it is not that one any more."""
     model = storage.absolute(override or manifest.model)
     if not storage.exists(model):
-        raise InputError(f"{model}, which built the index, is gone: name it with --model.")
+        raise InputError(f"{model}, which built the index, is gone: name it as `model`.")
     if model_sha256(model) != manifest.model_hash:
         raise InputError(f"{model} is not the model that built the index: build the index again.")
     return model

@@ -150,7 +150,7 @@ def test_an_index_of_another_model_or_without_its_model_is_refused(
     make_model(tmp_path / "other", seed=1)
     with pytest.raises(InputError, match="not the model that built the index"):
         Searcher(str(index), model=str(tmp_path / "other"))
-    with pytest.raises(InputError, match="is gone: name it with --model"):
+    with pytest.raises(InputError, match="is gone: name it as `model`"):
         Searcher(str(index), model=str(tmp_path / "nowhere"))
     with pytest.raises(InputError, match="not an index"):
         Searcher(str(tmp_path))
