@@ -7,8 +7,9 @@ from pathlib import Path
 import torch
 
 from bridge.model.checkpoint import save_model
+from bridge.model.config import BridgeConfig
 from bridge.model.embedding import Precision
-from bridge.model.network import Bridge, ModelConfig
+from bridge.model.network import Bridge
 from pipelines import build_index
 from pipelines.build_index import BuildIndexConfig
 from tests.factories import make_dataset
@@ -17,7 +18,7 @@ from tests.factories import make_dataset
 def make_model(folder: Path, seed: int = 0) -> None:
     """Write a small untrained network."""
     torch.manual_seed(seed)
-    config = ModelConfig(
+    config = BridgeConfig(
         backbone="resnet18", image_size=(24, 32), cls_dim=16, aux_dim=8, aux_hidden=8, num_classes=0
     )
     save_model(Bridge(config), folder)

@@ -1,4 +1,4 @@
-"""Which objects and images are for training, queries and database (Sec. 4 and 5 of the paper).
+"""Which objects and images are for training, queries and database (Sec. 5 of the paper).
 
 Everything here follows from the labels and a seed alone. The rules are those of the published
 code (`reference` below) where it is more exact than the paper; random draws are keyed by object,
@@ -175,9 +175,10 @@ def queries_and_database(labels: Labels, seed: int) -> QueriesAndDatabase:
 
 
 def real_queries_and_database(labels: Labels) -> QueriesAndDatabase:
-    """Of each real object, the trajectory with the fewest images is the query (Sec. 5).
+    """Of each real object, the trajectory with the fewest images is the query.
 
-    Of several such trajectories it is the first one; all others are the database.
+    Of several such trajectories it is the first one; all others are the database. The paper gives
+    no rule; this one reproduces the counts of its Table 1.
     """
     queries: list[int] = []
     database: list[int] = []

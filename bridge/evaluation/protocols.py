@@ -51,7 +51,8 @@ PROTOCOLS = (
     ),
     Protocol("real", REAL_SPLIT, (DATABASE,)),
 )
-"""Tables 2 (left), 2 (right, 5 and 6), 4 of the supplement, 4, and 3."""
+"""In the paper: Table 2 (left) and Table 5; Table 2 (right) and Table 6; Table 1 of the supplement;
+Table 4 and Table 2 of the supplement; Table 3."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Search by inner product over descriptors (paper, Sec. 3.1: nearest neighbours): FAISS.
+"""Search by inner product over descriptors (paper, Sec. 3: nearest neighbours): FAISS.
 
 The inner product of L2-normalised descriptors is their cosine similarity.
 """

@@ -151,7 +151,9 @@ class Searcher:
                 start=1,
             )
         )
-        severity = None if embedded.blur is None else round(float(embedded.blur[row]), 4)
+        severity = (
+            None if embedded.blur_severity is None else round(float(embedded.blur_severity[row]), 4)
+        )
         return Found(
             results,
             blur_severity=severity,

@@ -12,7 +12,7 @@ from bridge.dataset.manifest import Manifest
 from bridge.dataset.splits import queries_and_database
 from bridge.metrics import evaluate_retrieval
 from bridge.model.embedding import embed_encoded
-from bridge.model.network import Bridge
+from bridge.model.method import RetrievalModel
 from bridge.training.distributed import World, gather_interleaved
 
 TOP = 500
@@ -44,7 +44,7 @@ def load_validation_data(
     return ValidationData(selected, images, len(sides.queries))
 
 
-def validate(model: Bridge, data: ValidationData, threads: int = 2) -> dict[str, float]:
+def validate(model: RetrievalModel, data: ValidationData, threads: int = 2) -> dict[str, float]:
     """mAP over all results and over the first 500, and by query blur level; equal on all ranks.
 
     Images that cannot be decoded are left out and counted (`validation/unreadable`).

@@ -148,7 +148,7 @@ def _write(out: str, part: Part, embedded: Embedded) -> PartRecord:
             pa.array(embedded.descriptors.reshape(-1)), dimension
         ),
         "blur_severity": _nullable(kept.blur_severity),
-        "predicted_blur_severity": _nullable(embedded.blur, len(kept)),
+        "predicted_blur_severity": _nullable(embedded.blur_severity, len(kept)),
         "bbox": _nullable_boxes(kept.bbox),
         "predicted_bbox": _nullable_boxes(embedded.boxes, len(kept)),
         "shard": [storage.join(kept.dataset, kept.shards[i]) for i in kept.shard],

@@ -8,8 +8,9 @@ import torch
 
 from bridge.dataset.manifest import open_manifest
 from bridge.metrics import evaluate_retrieval
+from bridge.model.config import BridgeConfig
 from bridge.model.embedding import embed_encoded
-from bridge.model.network import Bridge, ModelConfig
+from bridge.model.network import Bridge
 from bridge.training.validation import CHOICE, load_validation_data, validate
 from tests.factories import make_dataset
 
@@ -23,7 +24,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def model() -> Bridge:
     torch.manual_seed(0)
     return Bridge(
-        ModelConfig(backbone="resnet18", image_size=(24, 32), cls_dim=16, aux_dim=8, num_classes=0)
+        BridgeConfig(backbone="resnet18", image_size=(24, 32), cls_dim=16, aux_dim=8, num_classes=0)
     )
 
 
