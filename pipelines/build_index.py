@@ -15,7 +15,6 @@ import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import tyro
 
@@ -26,12 +25,10 @@ from bridge.common.identity import refuse_difference
 from bridge.common.manifest_writer import ManifestWriter
 from bridge.common.progress import progress
 from bridge.dataset.manifest import Manifest, open_manifest
+from bridge.dataset.roles import DATABASE, QUERY
+from bridge.dataset.schema import DISTRACTOR_SPLIT, REAL_SPLIT
 from bridge.index.folder import (
-    DATABASE,
-    DISTRACTOR,
     MANIFEST,
-    QUERY,
-    REAL,
     IndexManifest,
     PartRecord,
     copy_part,
@@ -117,8 +114,8 @@ def _asked_for(config: BuildIndexConfig, out: str, found: IndexManifest | None) 
     model = storage.absolute(config.model)
     paths = [path for path in (config.data, config.distractors, config.real) if path is not None]
     datasets = _hashes(paths)
-    _check_split(config.distractors, DISTRACTOR, "distractors")
-    _check_split(config.real, REAL, "real")
+    _check_split(config.distractors, DISTRACTOR_SPLIT, "distractors")
+    _check_split(config.real, REAL_SPLIT, "real")
     wanted = IndexManifest(
         model=model,
         model_hash=model_sha256(model),
@@ -169,7 +166,7 @@ def _embed(manifest: IndexManifest, config: BuildIndexConfig, out: str) -> Index
     use_gpu = cluster.num_gpus() > 0 if config.use_gpu is None else config.use_gpu
     if use_gpu and not cluster.num_gpus():
         raise InputError("--use-gpu needs a GPU; the cluster has none.")
-    precision: Any = manifest.precision or ("bfloat16" if use_gpu else "float32")
+    precision: Precision = manifest.precision or ("bfloat16" if use_gpu else "float32")
     manifest = replace(manifest, precision=precision)
     parts = list(plan_parts(manifests, manifest.seed, manifest.model_hash, precision))
     if not {QUERY, DATABASE} <= {part.record.role for part in parts}:
@@ -203,7 +200,7 @@ def _open_same(manifest: IndexManifest) -> dict[str, Manifest]:
 def _refuse_overlap(manifests: Mapping[str, Manifest]) -> None:
     """Objects of one dataset are negatives of another's queries, so none may be in both."""
     for (path, manifest), (other_path, other) in itertools.combinations(manifests.items(), 2):
-        if all(set(each.counts()) == {DISTRACTOR} for each in (manifest, other)):
+        if all(set(each.counts()) == {DISTRACTOR_SPLIT} for each in (manifest, other)):
             continue
         shared = manifest.objects & other.objects
         if shared:
@@ -221,7 +218,10 @@ def _finish_parts(
     missing = [part for part in parts if part.record.key not in records]
     total = sum(len(part.labels) for part in parts)
     before = total - sum(len(part.labels) for part in missing)
-    with ManifestWriter(out, manifest) as writer, progress("embed", total, "images", before) as bar:
+    with (
+        ManifestWriter(out, manifest, IndexManifest.with_parts) as writer,
+        progress("embed", total, "images", before) as bar,
+    ):
 
         def finished(record: PartRecord) -> None:
             writer.add(record)

@@ -23,11 +23,11 @@ from bridge.common import cli, storage
 from bridge.common.errors import InputError
 from bridge.common.progress import progress
 from bridge.dataset.manifest import open_manifest
+from bridge.dataset.roles import QUERY
 from bridge.evaluation.method import blur_severities, estimates
 from bridge.evaluation.protocols import PROTOCOLS, Result, Task, tasks
 from bridge.evaluation.showcase import choose_queries, galleries, hardest_distractors
 from bridge.index.folder import (
-    QUERY,
     Descriptors,
     IndexManifest,
     open_index_manifest,
