@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +12,7 @@ import pyarrow.parquet as pq
 
 from bridge.common import storage
 from bridge.common.errors import InputError
+from bridge.common.record import CountOrNone
 from bridge.dataset.schema import ROWS_PER_GROUP
 
 
@@ -23,13 +23,9 @@ class ShardRecord:
     path: str
     """Relative to the dataset, e.g. `data/train-00000-of-00012.parquet`."""
     split: str
-    rows: int
-    bytes: int
+    rows: CountOrNone
+    bytes: CountOrNone
     sha256: str
-
-    def to_json(self) -> dict[str, Any]:
-        """As it stands in the manifest."""
-        return asdict(self)
 
 
 def shard_path(split: str, number: int, total: int) -> str:
