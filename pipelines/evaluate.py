@@ -119,10 +119,10 @@ def _refuse_mixture(manifests: Mapping[str, IndexManifest]) -> None:
     """Methods can only be compared on the same images."""
     (path, first), *others = manifests.items()
     for other_path, other in others:
-        if any(first.identity()[key] != other.identity()[key] for key in ("datasets", "seed")):
+        if not first.same_images(other):
             raise InputError(
                 f"{other_path} holds other images than {path}: build both from the same datasets "
-                "with the same seed."
+                "with the same seed and selections."
             )
 
 

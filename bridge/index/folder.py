@@ -90,9 +90,11 @@ class IndexManifest:
     datasets: Mapping[str, str]
     """Content hash by path, of the dataset and of the distractors."""
     seed: int
-    """Of the selection of queries and database."""
+    """Of the selection of queries and database, where it is drawn."""
     precision: Literal["float32", "bfloat16", ""] = "float32"
     """In which the network computed; empty until it is known where it computes."""
+    selections: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """What selected the queries and the database, by content hash of the dataset they are of."""
     counts: Mapping[str, int] = field(default_factory=dict)
     """Rows by role."""
     parts: Sequence[PartRecord] = ()
@@ -104,7 +106,19 @@ class IndexManifest:
         """What must be equal for two indexes to be the same."""
         hashes = sorted(self.datasets.values())
         model = {"model": self.model_hash, "precision": self.precision}
-        return model | {"datasets": hashes, "seed": self.seed}
+        return model | {"datasets": hashes, "seed": self.seed} | self._recorded()
+
+    def _recorded(self) -> dict[str, Any]:
+        """Hashes of the selections that datasets bring; what is drawn follows from the seed."""
+        hashes = {
+            content: used["sha256"] for content, used in self.selections.items() if "sha256" in used
+        }
+        return {"selections": dict(sorted(hashes.items()))} if hashes else {}
+
+    def same_images(self, other: IndexManifest) -> bool:
+        """Whether two indexes hold the same images in the same roles."""
+        names = ("datasets", "seed", "selections")
+        return all(self.identity().get(name) == other.identity().get(name) for name in names)
 
     def with_parts(self, parts: Sequence[PartRecord]) -> IndexManifest:
         """This manifest and more finished parts."""
