@@ -24,13 +24,11 @@ from bridge.common.errors import InputError
 from bridge.common.record import Count, CountOrNone, check
 from bridge.dataset.labels import read_labels
 from bridge.dataset.manifest import open_manifest
+from bridge.dataset.roles import DATABASE, DISTRACTOR, QUERY
+from bridge.dataset.schema import TEST_SPLIT
 from bridge.evaluation.protocols import tasks
 from bridge.evaluation.showcase import galleries
 from bridge.index.folder import (
-    DATABASE,
-    DISTRACTOR,
-    QUERY,
-    TEST,
     Descriptors,
     open_index_manifest,
     read_descriptors,
@@ -80,9 +78,9 @@ def run(config: PictureConfig) -> str:
     if open_manifest(data).content_hash not in manifest.datasets.values():
         raise InputError(f"{config.index} is not an index of {config.data}.")
     rows = read_descriptors(storage.absolute(config.index), manifest)
-    queries = rows.only(QUERY, split=TEST)
+    queries = rows.only(QUERY, split=TEST_SPLIT)
     place = _place(queries, config.query) if config.query else typical_query(rows)
-    database = rows.only(DATABASE, DISTRACTOR, split=TEST)
+    database = rows.only(DATABASE, DISTRACTOR, split=TEST_SPLIT)
     (gallery,) = galleries(queries, database, {"": [place]}, config.top)
     query = str(queries.image_ids[place])
     same = int((database.object_ids == queries.object_ids[place]).sum())
@@ -98,7 +96,7 @@ def typical_query(rows: Descriptors) -> int:
 
     Raises InputError where there is no query with a database.
     """
-    task = next((task for task in tasks(rows) if task.protocol.split == TEST), None)
+    task = next((task for task in tasks(rows) if task.protocol.split == TEST_SPLIT), None)
     if task is None:
         raise InputError("The index has no queries of test objects with a database.")
     result = task.evaluate()
@@ -121,7 +119,7 @@ def exposures(data: str, image_id: str, windows: tuple[int, ...]) -> list[Exposu
 
     Raises InputError where the dataset lacks one.
     """
-    labels = read_labels(data, open_manifest(data), TEST)
+    labels = read_labels(data, open_manifest(data), TEST_SPLIT)
     trajectory = image_id.rpartition("/")[0]
     names = [f"{trajectory}/{window}" for window in windows]
     places = [pc.index(labels.image_id, name).as_py() for name in names]

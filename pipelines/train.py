@@ -25,6 +25,7 @@ from bridge.common import cli, storage
 from bridge.common.errors import InputError
 from bridge.common.identity import refuse_difference
 from bridge.dataset.manifest import MANIFEST, open_manifest
+from bridge.dataset.selections import selections_of
 from bridge.model.method import RetrievalModel
 from bridge.model.registry import build_model, find_method
 from bridge.training.bliss import BlissSampler
@@ -100,8 +101,7 @@ def run(config: TrainConfig, callbacks: Sequence[Any] = ()) -> TrainResult:
         # Mistakes in the model should not wait for minutes of synthesis.
         build_model(config.model, config.weights)
     ensure_data(config.data, config.num_cpus)
-    data_hash = open_manifest(storage.absolute(config.data)).content_hash
-    identity = config.identity() | {"data_hash": data_hash}
+    identity = config.identity() | _data_identity(config)
     done = _finished(out, identity)
     if done is not None:
         print(f"{out} is complete: model {done.model}.")
@@ -201,6 +201,15 @@ def ensure_data(data: str, num_cpus: int | None) -> None:
         print(f"{data} does not exist yet: synthesising a small dataset there first.")
         synthesize.run(synthesize.SynthesizeConfig(out=folder, num_cpus=num_cpus))
     open_manifest(folder)
+
+
+def _data_identity(config: TrainConfig) -> dict[str, Any]:
+    """Which images are trained on, as JSON."""
+    dataset = storage.absolute(config.data)
+    return {
+        "data_hash": open_manifest(dataset).content_hash,
+        "selections": selections_of(dataset, config.recipe.seed),
+    }
 
 
 def _is_missing_default(data: str) -> bool:

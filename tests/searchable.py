@@ -8,6 +8,7 @@ import torch
 
 from bridge.model.checkpoint import save_model
 from bridge.model.config import BridgeConfig
+from bridge.model.embedding import Precision
 from bridge.model.network import Bridge
 from pipelines import build_index
 from pipelines.build_index import BuildIndexConfig
@@ -23,7 +24,9 @@ def make_model(folder: Path, seed: int = 0) -> None:
     save_model(Bridge(config), folder)
 
 
-def make_index(folder: Path, size: tuple[int, int] = (24, 32)) -> Path:
+def make_index(
+    folder: Path, size: tuple[int, int] = (24, 32), precision: Precision = "float32"
+) -> Path:
     """Write `data`, `distractors`, `model` and `index` under a folder; returns that of the index.
 
     Needs a connected cluster. There are four objects and three distractors.
@@ -31,6 +34,7 @@ def make_index(folder: Path, size: tuple[int, int] = (24, 32)) -> Path:
     Args:
         folder: where.
         size: (H, W) of the images.
+        precision: in which the network computes.
     """
     make_dataset(folder / "data", {"test": 4}, size=size)
     make_dataset(folder / "distractors", {"distractor": 3}, trajectories=6, first=100, size=size)
@@ -41,6 +45,7 @@ def make_index(folder: Path, size: tuple[int, int] = (24, 32)) -> Path:
             data=str(folder / "data"),
             distractors=str(folder / "distractors"),
             out=str(folder / "index"),
+            precision=precision,
         )
     )
     return folder / "index"

@@ -14,6 +14,7 @@ import numpy as np
 
 from bridge.common.chance import rng_for
 from bridge.dataset.labels import Labels
+from bridge.dataset.schema import TEST_SPLIT, TRAIN_SPLIT, VALIDATION_SPLIT
 
 BLUR_LEVELS = 6
 """The benchmark uses levels 1..6; images of levels 7..10 are neither trained on nor searched."""
@@ -37,9 +38,10 @@ def split_objects(objects_by_category: Mapping[str, Iterable[str]], seed: int) -
         train, validation = len(names) * 70 // 100, len(names) * 15 // 100
         for position, name in enumerate(shuffled):
             if position < train:
-                splits[name] = "train"
+                splits[name] = TRAIN_SPLIT
             else:
-                splits[name] = "validation" if position < train + validation else "test"
+                in_validation = position < train + validation
+                splits[name] = VALIDATION_SPLIT if in_validation else TEST_SPLIT
     return splits
 
 

@@ -17,7 +17,7 @@ from bridge.common.images import decode_batch
 from bridge.dataset.cache import ImageCache, open_cache
 from bridge.dataset.labels import Labels, read_labels
 from bridge.dataset.manifest import Manifest
-from bridge.dataset.splits import training_rows
+from bridge.dataset.selections import open_selections
 from bridge.training.bliss import positions
 from bridge.training.recipe import BlurTarget, Recipe
 
@@ -175,7 +175,7 @@ def select_training_images(
     manifest: Manifest,
     recipe: Recipe,
 ) -> Selection:
-    """The balanced training selection of a dataset (Sec. 5), without its pictures.
+    """The training selection of a dataset, recorded or balanced (Sec. 5), without its pictures.
 
     Args:
         dataset: its folder.
@@ -187,7 +187,8 @@ def select_training_images(
         InputError: there are no training images, or they lack what is asked for.
     """
     labels = read_labels(dataset, manifest, "train")
-    rows = training_rows(labels, recipe.seed, sharp_only=recipe.sharp_only)
+    selections = open_selections(dataset, manifest, recipe.seed)
+    rows = selections.training_rows(labels, sharp_only=recipe.sharp_only)
     if not len(rows):
         raise InputError(f"{dataset} has no training images of blur levels 1 to 6.")
     selected = labels.take(rows)

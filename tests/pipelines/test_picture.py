@@ -10,7 +10,9 @@ import pytest
 from PIL import Image
 
 from bridge.common.errors import InputError
-from bridge.index.folder import QUERY, TEST, Descriptors, open_index_manifest, read_descriptors
+from bridge.dataset.roles import QUERY
+from bridge.dataset.schema import TEST_SPLIT
+from bridge.index.folder import Descriptors, open_index_manifest, read_descriptors
 from bridge.metrics import evaluate_retrieval
 from pipelines import picture
 from pipelines.picture import PictureConfig, typical_query
@@ -40,7 +42,7 @@ def rows(folder: Path) -> Descriptors:
 def test_the_picture_is_small_and_of_the_query_that_is_named(
     config: PictureConfig, rows: Descriptors, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    named = rows.only(QUERY, split=TEST).image_ids[3].as_py()
+    named = rows.only(QUERY, split=TEST_SPLIT).image_ids[3].as_py()
     assert picture.run(replace(config, query=named)) == named
     assert named in capsys.readouterr().out
     path = Path(config.out)
@@ -52,10 +54,10 @@ def test_the_picture_is_small_and_of_the_query_that_is_named(
 def test_the_query_is_otherwise_typical_of_the_most_blurred(
     config: PictureConfig, rows: Descriptors
 ) -> None:
-    queries = rows.only(QUERY, split=TEST)
+    queries = rows.only(QUERY, split=TEST_SPLIT)
     place = typical_query(rows)
     assert queries.blur_levels[place] == queries.blur_levels.max()
-    database = rows.only("database", split=TEST)
+    database = rows.only("database", split=TEST_SPLIT)
     database = database.take(database.roles == "database")
     names = np.unique(queries.object_ids)
     result = evaluate_retrieval(

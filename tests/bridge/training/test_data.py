@@ -23,7 +23,7 @@ from bridge.training.data import (
     select_training_images,
 )
 from bridge.training.recipe import Recipe
-from tests.factories import make_dataset
+from tests.factories import make_dataset, write_selections
 
 SIZE = (24, 32)
 
@@ -167,6 +167,15 @@ def test_datasets_of_before_the_mean_opacity_are_told_so(tmp_path: Path) -> None
     assert len(select_training_images(str(tmp_path), manifest, Recipe()).load().labels) == 36
     with pytest.raises(InputError, match="mean_opacity"):
         select_training_images(str(tmp_path), manifest, Recipe(blur_target="opacity")).load()
+
+
+def test_a_dataset_may_bring_its_training_images(tmp_path: Path) -> None:
+    manifest = make_dataset(tmp_path, {"train": 2}, trajectories=3)
+    chosen = {"train": ["shape0/000/001/4", "shape1/001/002/7"]}
+    write_selections(tmp_path, chosen)
+    selection = select_training_images(str(tmp_path), manifest, Recipe())
+    assert selection.labels.image_id.to_pylist() == chosen["train"]
+    assert len(selection.load().images) == 2
 
 
 def test_datasets_without_training_images_are_refused(tmp_path: Path) -> None:
