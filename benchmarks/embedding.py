@@ -128,7 +128,7 @@ def measure(config: Config) -> dict[str, float]:
     """Images per second of all three, and of the actors as a share of the other two."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        preset = PRESETS[config.preset]
+        preset = PRESETS["bridge"][config.preset]
         network = new_model(replace(preset.model, num_classes=0), 0)
         save_model(network, folder / "model")
         dataset = config.data
@@ -153,7 +153,7 @@ def measure(config: Config) -> dict[str, float]:
 
 def main(config: Config) -> None:
     found = measure(config)
-    size = "x".join(map(str, PRESETS[config.preset].model.image_size))
+    size = "x".join(map(str, PRESETS["bridge"][config.preset].model.image_size))
     header = "network|bare, images/s|and decoding|build_index.py|of bare|of bare and decoding"
     rates = (f"{found[name]:,.1f}" for name in ("bare", "decoding", "actors"))
     ratios = (f"{found[name]:.2f}" for name in ("ratio", "ratio_decoding"))

@@ -28,7 +28,7 @@ import tyro
 from numpy.typing import NDArray
 
 from benchmarks.tables import machine, table
-from bridge.metrics import DISTRACTOR, evaluate_by_database_blur_level, evaluate_retrieval
+from bridge.metrics import UNLABELLED, evaluate_by_database_blur_level, evaluate_retrieval
 
 if TYPE_CHECKING:
     import torch
@@ -125,7 +125,7 @@ def random_data(config: Config, size: Size) -> Data:
         images(query_labels),
         images(np.concatenate([real, others])),
         query_labels,
-        np.concatenate([real, np.full(size.distractors, DISTRACTOR)]),
+        np.concatenate([real, np.full(size.distractors, UNLABELLED)]),
         *levels,
     )
 
@@ -206,7 +206,7 @@ def measure_reference(data: Data, size: Size, num_queries: int) -> dict[str, Any
     groups = [torch.from_numpy(np.flatnonzero(levels == level)) for level in np.unique(levels)]
     parts = [database[rows] for rows in groups] if size.per_level else [database]
     one_hot = torch.zeros(len(database), int(data.query_labels.max()) + 1)
-    real = np.flatnonzero(data.database_labels != DISTRACTOR)
+    real = np.flatnonzero(data.database_labels != UNLABELLED)
     one_hot[real, data.database_labels[real]] = 1
     labels = [one_hot[rows] for rows in groups] if size.per_level else [one_hot]
     start = clock()

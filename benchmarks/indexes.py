@@ -24,9 +24,8 @@ from numpy.typing import NDArray
 
 from benchmarks import tables
 from bridge.common import storage
+from bridge.dataset.roles import DATABASE, QUERY
 from bridge.index.folder import (
-    DATABASE,
-    QUERY,
     IndexManifest,
     PartRecord,
     descriptor_schema,

@@ -25,7 +25,8 @@ from benchmarks.tables import save, table
 from bridge.common import cli, storage
 from bridge.common.errors import InputError
 from bridge.dataset.manifest import open_manifest
-from bridge.model.network import QUICK, Bridge, ModelConfig
+from bridge.model.config import QUICK, BridgeConfig
+from bridge.model.network import Bridge
 from bridge.training.augmentation import Augmentation
 from bridge.training.bliss import BlissConfig
 from bridge.training.data import select_training_images
@@ -58,7 +59,7 @@ class Config:
 class Variant:
     """A training of the study."""
 
-    model: ModelConfig
+    model: BridgeConfig
     recipe: Recipe
     share: float = 1.0
     """Of the image passes."""
@@ -70,9 +71,11 @@ def variants() -> dict[str, Variant]:
     The network is that of the quick preset throughout, with the paper's treatment of its norms in
     the paper's. Steps have 60 to 224 images; image passes are equal.
     """
-    quick = PRESETS["quick"]
+    quick = PRESETS["bridge"]["quick"]
     strong = Variant(quick.model, quick.recipe)
-    paper = Variant(replace(QUICK, norm="none", imagenet_norm=False), PRESETS["paper"].recipe)
+    paper = Variant(
+        replace(QUICK, norm="none", imagenet_norm=False), PRESETS["bridge"]["paper"].recipe
+    )
     paper_samples = BlissConfig(num_positives=1, num_negatives=5)
 
     def without(model: dict[str, Any] | None = None, **recipe: Any) -> Variant:

@@ -93,7 +93,9 @@ def run(config: Config) -> dict[str, Any]:
             )
         if "gpu" in config.parts:
             name = config.preset or "paper"
-            figures["gpu"] = None if device == "cpu" else measure_gpu(PRESETS[name].model, data)
+            figures["gpu"] = (
+                None if device == "cpu" else measure_gpu(PRESETS["bridge"][name].model, data)
+            )
         if "scaling" in config.parts:
             figures["scaling"] = _scaling(config, dataset, len(data.labels))
             figures["on_paper"] = _on_paper(config)
@@ -135,7 +137,7 @@ def _steps(config: Config, data: TrainingData, device: str) -> dict[str, Any]:
     for name in config.presets:
         print(f"step: {name}", flush=True)
         found[name] = measure_step(
-            PRESETS[name].model,
+            PRESETS["bridge"][name].model,
             data,
             device=device,
             compute=_compute(device),
@@ -151,7 +153,7 @@ def _waits(
     """Of each preset whose full steps fit into the time; the seconds of a step of the others."""
     found: dict[str, Any] = {}
     for name in config.presets:
-        recipe = PRESETS[name].recipe
+        recipe = PRESETS["bridge"][name].recipe
         images = recipe.tuples_per_step(len(data.labels)) * recipe.tuple_size
         rate = steps[name]["images_per_second"]["batched"] if name in steps else None
         if rate and 2 * LINE * images / rate > 2 * config.seconds:
@@ -159,7 +161,7 @@ def _waits(
             continue
         print(f"data: {name}", flush=True)
         found[name] = measure_wait(
-            PRESETS[name],
+            PRESETS["bridge"][name],
             data,
             device=device,
             compute=_compute(device),
@@ -173,15 +175,15 @@ def _scaling(config: Config, dataset: str, images: int) -> dict[str, Any]:
     """Of the preset that was asked for, else of quick: one CPU thread takes long for others."""
     name = config.preset or "quick"
     print(f"scaling: {name}", flush=True)
-    tuples = config.tuples or min(PRESETS[name].recipe.batch_size, images // 2)
+    tuples = config.tuples or min(PRESETS["bridge"][name].recipe.batch_size, images // 2)
     return {"preset": name} | measure_scaling(
-        PRESETS[name], dataset, tuples, seconds=config.seconds
+        PRESETS["bridge"][name], dataset, tuples, seconds=config.seconds
     )
 
 
 def _on_paper(config: Config) -> dict[str, Any]:
     """8 and 64 GPUs with the paper's batch each, and 8 that share one."""
-    preset = PRESETS[config.preset if config.preset in ("paper", "strong") else "paper"]
+    preset = PRESETS["bridge"][config.preset if config.preset in ("paper", "strong") else "paper"]
     model = new_model(preset.model)
     batch = preset.recipe.batch_size * preset.recipe.tuple_size
     return {

@@ -11,7 +11,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.training_step import new_model, synchronise, timed
-from bridge.model.network import Bridge, ModelConfig
+from bridge.model.config import ModelConfig
+from bridge.model.network import Bridge
 from bridge.training.data import TrainingData
 from bridge.training.recipe import Compute, Recipe
 from bridge.training.trainer import Trainer

@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from bridge.model.network import Bridge, ModelConfig
+from bridge.model.config import ModelConfig
+from bridge.model.network import Bridge
 from bridge.training.data import Batch, TrainingData
 from bridge.training.losses import LossInputs, joint_loss
 from bridge.training.recipe import Compute, Recipe
@@ -76,12 +77,12 @@ class OneByOne:
         query[0] = True
         inputs = LossInputs(
             descriptors=descriptors,
-            blur=blur,
+            visibility=blur,
             box=box,
             objects=batch.objects[rows],
             positions=batch.positions[rows],
-            blur_values=batch.blur_values[rows],
-            boxes=batch.boxes[rows],
+            true_visibility=batch.visibility[rows],
+            true_box=batch.boxes[rows],
             supervised=query,
             valid=batch.valid[rows],
             tuple_size=batch.tuple_size,

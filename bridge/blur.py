@@ -1,4 +1,4 @@
-"""How blurred an image is: blur severity, blur level and bounding box (paper Sec. 3.1, Eq. 3-6).
+"""How blurred an image is: blur severity, blur level and bounding box (paper Sec. 3.2, Eq. 3-6).
 
 Everything follows from the opacity of the moving object, alpha = P * M in the paper's notation:
 the share of the exposure during which the object covers a pixel, in 0..1.

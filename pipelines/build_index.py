@@ -26,12 +26,11 @@ from bridge.common.identity import refuse_difference
 from bridge.common.manifest_writer import ManifestWriter
 from bridge.common.progress import progress
 from bridge.dataset.manifest import Manifest, open_manifest
+from bridge.dataset.roles import DATABASE, QUERY
+from bridge.dataset.schema import DISTRACTOR_SPLIT, REAL_SPLIT, TEST_SPLIT
+from bridge.dataset.selections import open_selections
 from bridge.index.folder import (
-    DATABASE,
-    DISTRACTOR,
     MANIFEST,
-    QUERY,
-    REAL,
     IndexManifest,
     PartRecord,
     copy_part,
@@ -113,18 +112,20 @@ def _asked_for(config: BuildIndexConfig, out: str, found: IndexManifest | None) 
     if config.add:
         if found is None:
             raise InputError(f"There is no index at {config.out} to add to.")
-        return _with_datasets(_with_files(found, out), _hashes(config.add))
+        found = _with_files(found, out)
+        return _with_datasets(found, _hashes(config.add), _selections(config.add, found.seed))
     model = storage.absolute(config.model)
     paths = [path for path in (config.data, config.distractors, config.real) if path is not None]
     datasets = _hashes(paths)
-    _check_split(config.distractors, DISTRACTOR, "distractors")
-    _check_split(config.real, REAL, "real")
+    _check_split(config.distractors, DISTRACTOR_SPLIT, "distractors")
+    _check_split(config.real, REAL_SPLIT, "real")
     wanted = IndexManifest(
         model=model,
         model_hash=model_sha256(model),
         dimension=bridge.load(model).config.descriptor_dim,
         datasets=datasets,
         seed=config.seed,
+        selections=_selections(paths, config.seed),
         precision=config.precision or (found.precision if found else ""),
     )
     if found is None:
@@ -132,14 +133,30 @@ def _asked_for(config: BuildIndexConfig, out: str, found: IndexManifest | None) 
     here = {content: path for path, content in datasets.items()}
     if set(here) <= set(found.datasets.values()):
         known = {here.get(content, path): content for path, content in found.datasets.items()}
-        wanted = replace(wanted, datasets=known)
+        selections = {**found.selections, **wanted.selections}
+        wanted = replace(wanted, datasets=known, selections=selections)
     content = "an index of another model or dataset"
     refuse_difference(out, content, found.identity(), wanted.identity())
-    return replace(_with_files(found, out), model=model, datasets=wanted.datasets)
+    return replace(
+        _with_files(found, out),
+        model=model,
+        datasets=wanted.datasets,
+        selections=wanted.selections,
+    )
 
 
 def _hashes(paths: Sequence[str]) -> dict[str, str]:
     return {storage.absolute(path): open_manifest(path).content_hash for path in paths}
+
+
+def _selections(paths: Sequence[str], seed: int) -> dict[str, dict[str, Any]]:
+    """What selects the queries and the database of datasets that have some, by content hash."""
+    manifests = {path: open_manifest(path) for path in paths}
+    return {
+        manifest.content_hash: open_selections(path, manifest, seed).used
+        for path, manifest in manifests.items()
+        if {TEST_SPLIT, REAL_SPLIT} & manifest.counts().keys()
+    }
 
 
 def _check_split(path: str | None, split: str, option: str) -> None:
@@ -153,11 +170,17 @@ def _with_files(found: IndexManifest, out: str) -> IndexManifest:
     return replace(found, parts=parts, complete=found.complete and len(parts) == len(found.parts))
 
 
-def _with_datasets(found: IndexManifest, added: Mapping[str, str]) -> IndexManifest:
+def _with_datasets(
+    found: IndexManifest, added: Mapping[str, str], selections: Mapping[str, dict[str, Any]]
+) -> IndexManifest:
     known = set(found.datasets.values())
     new = {path: content for path, content in added.items() if content not in known}
-    complete = found.complete and not new
-    return replace(found, datasets={**found.datasets, **new}, complete=complete)
+    return replace(
+        found,
+        datasets={**found.datasets, **new},
+        selections={**selections, **found.selections},
+        complete=found.complete and not new,
+    )
 
 
 def _embed(manifest: IndexManifest, config: BuildIndexConfig, out: str) -> IndexManifest:
@@ -169,7 +192,7 @@ def _embed(manifest: IndexManifest, config: BuildIndexConfig, out: str) -> Index
     use_gpu = cluster.num_gpus() > 0 if config.use_gpu is None else config.use_gpu
     if use_gpu and not cluster.num_gpus():
         raise InputError("--use-gpu needs a GPU; the cluster has none.")
-    precision: Any = manifest.precision or ("bfloat16" if use_gpu else "float32")
+    precision: Precision = manifest.precision or ("bfloat16" if use_gpu else "float32")
     manifest = replace(manifest, precision=precision)
     parts = list(plan_parts(manifests, manifest.seed, manifest.model_hash, precision))
     if not {QUERY, DATABASE} <= {part.record.role for part in parts}:
@@ -197,13 +220,16 @@ def _open_same(manifest: IndexManifest) -> dict[str, Manifest]:
     for path, content in manifest.datasets.items():
         if manifests[path].content_hash != content:
             raise InputError(f"{path} is not the dataset any more that the index was built from.")
+    now = replace(manifest, selections=_selections([*manifests], manifest.seed))
+    if not manifest.same_images(now):
+        raise InputError("The selections are not those any more that the index was built with.")
     return manifests
 
 
 def _refuse_overlap(manifests: Mapping[str, Manifest]) -> None:
     """Objects of one dataset are negatives of another's queries, so none may be in both."""
     for (path, manifest), (other_path, other) in itertools.combinations(manifests.items(), 2):
-        if all(set(each.counts()) == {DISTRACTOR} for each in (manifest, other)):
+        if all(set(each.counts()) == {DISTRACTOR_SPLIT} for each in (manifest, other)):
             continue
         shared = manifest.objects & other.objects
         if shared:
@@ -221,7 +247,10 @@ def _finish_parts(
     missing = [part for part in parts if part.record.key not in records]
     total = sum(len(part.labels) for part in parts)
     before = total - sum(len(part.labels) for part in missing)
-    with ManifestWriter(out, manifest) as writer, progress("embed", total, "images", before) as bar:
+    with (
+        ManifestWriter(out, manifest, IndexManifest.with_parts) as writer,
+        progress("embed", total, "images", before) as bar,
+    ):
 
         def finished(record: PartRecord) -> None:
             writer.add(record)

@@ -18,8 +18,9 @@ import torch
 
 from bridge.common import cli, storage
 from bridge.model.checkpoint import save_model
-from bridge.model.network import Bridge
+from bridge.model.registry import build_model
 from pipelines import build_index, evaluate, synthesize, train
+from pipelines.stages.train_options import trainings
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ def run(config: DemoConfig) -> dict[str, Any]:
             )
         ),
     )
-    quick = train.PRESETS["quick"]
+    quick = trainings("bridge")["quick"]
     training = replace(
         quick,
         data=data,
@@ -122,7 +123,7 @@ def _untrained(config: train.TrainConfig, out: str) -> str:
     folder = storage.join(out, "untrained")
     torch.manual_seed(config.recipe.seed)
     # The classifier plays no part in a descriptor.
-    save_model(Bridge(replace(config.model, num_classes=0), weights=config.weights), folder)
+    save_model(build_model(replace(config.model, num_classes=0), config.weights), folder)
     return folder
 
 

@@ -23,11 +23,11 @@ from bridge.common import cli, storage
 from bridge.common.errors import InputError
 from bridge.common.progress import progress
 from bridge.dataset.manifest import open_manifest
+from bridge.dataset.roles import QUERY
 from bridge.evaluation.method import blur_severities, estimates
 from bridge.evaluation.protocols import PROTOCOLS, Result, Task, tasks
 from bridge.evaluation.showcase import choose_queries, galleries, hardest_distractors
 from bridge.index.folder import (
-    QUERY,
     Descriptors,
     IndexManifest,
     open_index_manifest,
@@ -119,10 +119,10 @@ def _refuse_mixture(manifests: Mapping[str, IndexManifest]) -> None:
     """Methods can only be compared on the same images."""
     (path, first), *others = manifests.items()
     for other_path, other in others:
-        if any(first.identity()[key] != other.identity()[key] for key in ("datasets", "seed")):
+        if not first.same_images(other):
             raise InputError(
                 f"{other_path} holds other images than {path}: build both from the same datasets "
-                "with the same seed."
+                "with the same seed and selections."
             )
 
 

@@ -166,7 +166,7 @@ def make_missing_shards(
     shared = (config.simulator, config.image_format, backgrounds, config.folder)
     with (
         progress("synthesize", IMAGES * plan.num_trajectories, "images", before) as counter,
-        ManifestWriter(config.folder, manifest) as writer,
+        ManifestWriter(config.folder, manifest, Manifest.with_shards) as writer,
     ):
         _refuse_losses(config, lost, plan)
         on_gpu = config.renderer == "gl"

@@ -24,7 +24,7 @@ from bridge.common import storage
 from bridge.common.chance import rng_for
 from bridge.common.images import UnreadableImage, decode
 from bridge.dataset.manifest import Manifest, ShardResult
-from bridge.dataset.schema import image_id, is_shard_schema
+from bridge.dataset.schema import REAL_SPLIT, image_id, is_shard_schema
 from bridge.dataset.shards import shard_path
 
 DECODED_PER_SHARD = 8
@@ -135,7 +135,7 @@ def _row_problems(row: Mapping[str, Any], split: str) -> Iterable[str]:
     name, object_id = row["image_id"], row["object_id"]
     severity, level = row["blur_severity"], row["blur_level"]
     # Real photos have names, windows and levels of their own.
-    if split != "real":
+    if split != REAL_SPLIT:
         if name != image_id(object_id, row["trajectory"], row["window"]):
             yield f"an image id is not that of its object, trajectory and window: {name}"
         if not 0 <= row["window"] <= LAST_WINDOW:

@@ -1,4 +1,4 @@
-"""The labels of a split as arrays: everything the selections of Sec. 4 and 5 need, no pixels."""
+"""The labels of a split as arrays: everything the selections of Sec. 5 need, no pixels."""
 
 from __future__ import annotations
 

@@ -12,7 +12,9 @@ import pyarrow as pa
 
 SCHEMA_VERSION = 1
 
-SPLITS = ("train", "validation", "test", "distractor", "real")
+TRAIN_SPLIT, VALIDATION_SPLIT, TEST_SPLIT = "train", "validation", "test"
+DISTRACTOR_SPLIT, REAL_SPLIT = "distractor", "real"
+SPLITS = (TRAIN_SPLIT, VALIDATION_SPLIT, TEST_SPLIT, DISTRACTOR_SPLIT, REAL_SPLIT)
 
 ROWS_PER_GROUP = 99
 """Images per Parquet row group: nine whole trajectories of eleven."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import io
-from dataclasses import asdict, dataclass
-from typing import Any
+import math
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from bridge.common import storage
 from bridge.common.errors import InputError
+from bridge.common.record import CountOrNone
 from bridge.dataset.schema import ROWS_PER_GROUP
 
 
@@ -22,13 +23,9 @@ class ShardRecord:
     path: str
     """Relative to the dataset, e.g. `data/train-00000-of-00012.parquet`."""
     split: str
-    rows: int
-    bytes: int
+    rows: CountOrNone
+    bytes: CountOrNone
     sha256: str
-
-    def to_json(self) -> dict[str, Any]:
-        """As it stands in the manifest."""
-        return asdict(self)
 
 
 def shard_path(split: str, number: int, total: int) -> str:
@@ -111,6 +108,23 @@ def read_images(dataset: str, path: str, rows: np.ndarray) -> list[bytes]:
             for row in np.unique(rows[groups == group]):
                 images[int(row)] = encoded[int(row - starts[group])].as_py()
     return [images[int(row)] for row in rows]
+
+
+def image_bytes(dataset: str, path: str, rows: np.ndarray) -> int:
+    """About how many bytes the encoded images of some rows have together, none of them read.
+
+    Every row counts as the mean of its row group.
+    """
+    with open_shard(dataset, path) as shard:
+        names = [shard.schema.column(i).path for i in range(len(shard.schema))]
+        column = names.index("image.bytes")
+        groups = [shard.metadata.row_group(i) for i in range(shard.num_row_groups)]
+        lengths = np.array([group.num_rows for group in groups])
+        sizes = np.array([group.column(column).total_uncompressed_size for group in groups])
+    ends = np.cumsum(lengths)
+    return math.ceil(
+        (sizes / np.maximum(lengths, 1))[np.searchsorted(ends, rows, side="right")].sum()
+    )
 
 
 def read_image(shard: str, row: int) -> bytes:

@@ -1,4 +1,4 @@
-"""Which objects and images are for training, queries and database (Sec. 4 and 5 of the paper).
+"""Which objects and images are for training, queries and database (Sec. 5 of the paper).
 
 Everything here follows from the labels and a seed alone. The rules are those of the published
 code (`reference` below) where it is more exact than the paper; random draws are keyed by object,
@@ -14,6 +14,7 @@ import numpy as np
 
 from bridge.common.chance import rng_for
 from bridge.dataset.labels import Labels
+from bridge.dataset.schema import TEST_SPLIT, TRAIN_SPLIT, VALIDATION_SPLIT
 
 BLUR_LEVELS = 6
 """The benchmark uses levels 1..6; images of levels 7..10 are neither trained on nor searched."""
@@ -37,9 +38,10 @@ def split_objects(objects_by_category: Mapping[str, Iterable[str]], seed: int) -
         train, validation = len(names) * 70 // 100, len(names) * 15 // 100
         for position, name in enumerate(shuffled):
             if position < train:
-                splits[name] = "train"
+                splits[name] = TRAIN_SPLIT
             else:
-                splits[name] = "validation" if position < train + validation else "test"
+                in_validation = position < train + validation
+                splits[name] = VALIDATION_SPLIT if in_validation else TEST_SPLIT
     return splits
 
 
@@ -173,9 +175,10 @@ def queries_and_database(labels: Labels, seed: int) -> QueriesAndDatabase:
 
 
 def real_queries_and_database(labels: Labels) -> QueriesAndDatabase:
-    """Of each real object, the trajectory with the fewest images is the query (Sec. 5).
+    """Of each real object, the trajectory with the fewest images is the query.
 
-    Of several such trajectories it is the first one; all others are the database.
+    Of several such trajectories it is the first one; all others are the database. The paper gives
+    no rule; this one reproduces the counts of its Table 1.
     """
     queries: list[int] = []
     database: list[int] = []

@@ -147,7 +147,7 @@ class _Wandb:
 
 
 def _absent(package: str) -> InputError:
-    return InputError(f"--track {package} needs a package that is absent: pip install {package}")
+    return InputError(f"`track` {package} needs a package that is absent: pip install {package}")
 
 
 def _names(run: str) -> dict[str, str]:

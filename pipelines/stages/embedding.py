@@ -15,18 +15,11 @@ import bridge
 from bridge.common import storage
 from bridge.dataset.labels import Labels, read_labels
 from bridge.dataset.manifest import Manifest
-from bridge.dataset.splits import (
-    distractor_rows,
-    queries_and_database,
-    real_queries_and_database,
-)
+from bridge.dataset.roles import DATABASE, DATABASE_PER_LEVEL, DISTRACTOR, QUERY
+from bridge.dataset.schema import DISTRACTOR_SPLIT, REAL_SPLIT, TEST_SPLIT
+from bridge.dataset.selections import open_selections
+from bridge.dataset.splits import distractor_rows
 from bridge.index.folder import (
-    DATABASE,
-    DATABASE_PER_LEVEL,
-    DISTRACTOR,
-    QUERY,
-    REAL,
-    TEST,
     PartRecord,
     descriptor_schema,
     write_part,
@@ -75,18 +68,15 @@ def plan_parts(
 
 def _roles(path: str, manifest: Manifest, seed: int) -> Iterator[tuple[str, str, Labels]]:
     """The images of a dataset by what they are in the evaluation (Sec. 5)."""
-    for split in (TEST, REAL):
+    selections = open_selections(path, manifest, seed)
+    for split in (TEST_SPLIT, REAL_SPLIT):
         labels = read_labels(path, manifest, split)
-        sides = (
-            queries_and_database(labels, seed)
-            if split == TEST
-            else real_queries_and_database(labels)
-        )
+        sides = selections.queries_and_database(labels, split)
         yield split, QUERY, labels.take(sides.queries)
         yield split, DATABASE, labels.take(sides.database)
         yield split, DATABASE_PER_LEVEL, labels.take(sides.per_level)
-    labels = read_labels(path, manifest, DISTRACTOR)
-    yield DISTRACTOR, DISTRACTOR, labels.take(distractor_rows(labels))
+    labels = read_labels(path, manifest, DISTRACTOR_SPLIT)
+    yield DISTRACTOR_SPLIT, DISTRACTOR, labels.take(distractor_rows(labels))
 
 
 def embed_parts(parts: Sequence[Part], out: str, options: EmbedOptions) -> Iterator[PartRecord]:
@@ -152,7 +142,7 @@ def _write(out: str, part: Part, embedded: Embedded) -> PartRecord:
             pa.array(embedded.descriptors.reshape(-1)), dimension
         ),
         "blur_severity": _nullable(kept.blur_severity),
-        "predicted_blur_severity": _nullable(embedded.blur, len(kept)),
+        "predicted_blur_severity": _nullable(embedded.blur_severity, len(kept)),
         "bbox": _nullable_boxes(kept.bbox),
         "predicted_bbox": _nullable_boxes(embedded.boxes, len(kept)),
         "shard": [storage.join(kept.dataset, kept.shards[i]) for i in kept.shard],

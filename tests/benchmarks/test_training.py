@@ -16,13 +16,13 @@ from benchmarks.training_pictures import load, write_pictures
 from benchmarks.training_step import OneByOne, measure_step, new_model
 from benchmarks.training_wait import measure_wait
 from bridge.common.errors import InputError
-from bridge.model.network import ModelConfig
+from bridge.model.config import BridgeConfig
 from bridge.training.bliss import BlissConfig
 from bridge.training.presets import Preset
 from bridge.training.recipe import Compute, Recipe
 from bridge.training.trainer import Trainer
 
-TINY = ModelConfig(
+TINY = BridgeConfig(
     backbone="resnet18",
     image_size=(24, 32),
     cls_dim=16,

@@ -24,7 +24,8 @@ from bridge.index.folder import RowReader, open_index_manifest, read_descriptors
 from bridge.index.search import load_index
 from bridge.metrics import K_BY_PROTOCOL, evaluate_retrieval
 from bridge.model.checkpoint import save_model
-from bridge.model.network import Bridge, ModelConfig
+from bridge.model.config import BridgeConfig
+from bridge.model.network import Bridge
 from pipelines import build_index, evaluate
 from pipelines.build_index import BuildIndexConfig
 from pipelines.evaluate import EvaluateConfig
@@ -36,7 +37,7 @@ pytestmark = pytest.mark.usefixtures("ray_cluster")
 
 def make_model(folder: Path, seed: int) -> None:
     torch.manual_seed(seed)
-    config = ModelConfig(
+    config = BridgeConfig(
         backbone="resnet18", image_size=(24, 32), cls_dim=16, aux_dim=8, aux_hidden=8, num_classes=0
     )
     save_model(Bridge(config), folder)
@@ -92,7 +93,9 @@ def test_index_holds_the_selected_rows_with_their_descriptors(
         image = torch.from_numpy(decode(everything[row["image_id"]]).copy()).permute(2, 0, 1)
         said = model.describe(image[None])
         np.testing.assert_allclose(row["descriptor"], said.descriptor[0], atol=1e-5)
-        np.testing.assert_allclose(row["predicted_blur_severity"], 1 - said.blur[0], atol=1e-5)
+        np.testing.assert_allclose(
+            row["predicted_blur_severity"], 1 - said.visibility[0], atol=1e-5
+        )
         np.testing.assert_allclose(row["predicted_bbox"], said.box[0], atol=1e-5)
         place = labels.image_id.to_pylist().index(row["image_id"])
         assert row["blur_severity"] == labels.blur_severity[place]

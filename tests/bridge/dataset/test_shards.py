@@ -9,7 +9,7 @@ import pytest
 
 from bridge.common.errors import InputError
 from bridge.dataset.schema import ROWS_PER_GROUP, SHARD_SCHEMA, to_table
-from bridge.dataset.shards import encode_parquet, read_images, shard_path, write_shard
+from bridge.dataset.shards import encode_parquet, image_bytes, read_images, shard_path, write_shard
 
 
 def rows(count: int) -> list[dict]:
@@ -54,6 +54,16 @@ def test_images_come_back_in_the_order_asked_for(tmp_path: Path) -> None:
     wanted = np.array([249, 0, 98, 99, 100, 0])
     images = read_images(str(tmp_path), record.path, wanted)
     assert images == [f"image {i}".encode() for i in wanted]
+
+
+def test_bytes_of_images_are_known_without_reading_them(tmp_path: Path) -> None:
+    record = write_shard(str(tmp_path), "data/x.parquet", "test", to_table(rows(250)))
+    for chosen in (np.arange(250), np.arange(5, 250, 3), np.array([249])):
+        exact = sum(len(image) for image in read_images(str(tmp_path), record.path, chosen))
+        about = image_bytes(str(tmp_path), record.path, chosen)
+        # Parquet has four bytes of length beside each image, and a header on each page.
+        assert exact < about < exact + 6 * len(chosen) + 40
+    assert image_bytes(str(tmp_path), record.path, np.array([], int)) == 0
 
 
 def test_rows_that_do_not_fit_the_schema_are_refused() -> None:
