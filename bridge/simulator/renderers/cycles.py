@@ -22,12 +22,13 @@ from typing import IO, Any
 
 import numpy as np
 
+from bridge.blur import NUM_WINDOWS
 from bridge.common.errors import InputError
 from bridge.simulator import camera
 from bridge.simulator.meshes.mesh import Mesh
 from bridge.simulator.renderers.lighting import GAMMA, Lighting
 from bridge.simulator.trajectory import Trajectory
-from bridge.simulator.windows import NUM_WINDOWS, window
+from bridge.simulator.windows import window
 
 PYTHON_VARIABLE = "BRIDGE_CYCLES_PYTHON"
 """Environment variable that names a Python interpreter with bpy."""

@@ -10,12 +10,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from bridge.blur import NUM_WINDOWS
 from bridge.simulator import camera
 from bridge.simulator.meshes.mesh import Mesh
 from bridge.simulator.renderers.lighting import Lighting
 from bridge.simulator.renderers.protocol import Canvas, Subframe
 from bridge.simulator.trajectory import Trajectory
-from bridge.simulator.windows import CENTRE_FRAME, NUM_WINDOWS, added_frame, window
+from bridge.simulator.windows import CENTRE_FRAME, added_frame, window
 
 _MARGIN = 3
 """Pixels around the vertices that a sub-frame may touch, being shifted and between two frames."""
