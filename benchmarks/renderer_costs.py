@@ -12,11 +12,11 @@ import psutil
 
 from benchmarks.fidelity import WINDOWS, Case, compare, images_of
 from benchmarks.tables import one_core
+from bridge.blur import NUM_WINDOWS
 from bridge.common.progress import progress
 from bridge.simulator import make_renderer
 from bridge.simulator.renderers.cycles import CyclesRenderer
 from bridge.simulator.renderers.lighting import Lighting
-from bridge.simulator.windows import NUM_WINDOWS
 
 _REPEATS = 3
 

@@ -10,7 +10,7 @@ from typing import Any
 from benchmarks.synthesis_stages import ObjectCost
 from benchmarks.synthesis_workers import Workers
 from benchmarks.tables import machine, table
-from bridge.simulator.windows import NUM_WINDOWS
+from bridge.blur import NUM_WINDOWS
 from pipelines.stages.synthesis_options import PRESETS, SynthesizeConfig
 
 MEMORY_TARGET = 600e6

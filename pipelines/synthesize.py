@@ -19,6 +19,7 @@ import sys
 from collections.abc import Sequence
 from itertools import islice
 
+from bridge.blur import NUM_WINDOWS
 from bridge.common import cli, storage
 from bridge.common.errors import InputError
 from bridge.common.identity import refuse_difference
@@ -26,7 +27,6 @@ from bridge.common.manifest_writer import ManifestWriter
 from bridge.common.progress import duration, progress
 from bridge.dataset.manifest import MANIFEST, Adjustment, Manifest, Rejection, load_manifest
 from bridge.simulator import Backgrounds, ObjectEntry
-from bridge.simulator.windows import NUM_WINDOWS
 from bridge.synthesis.cost import measure
 from bridge.synthesis.plan import ShardPlan, plan_shards
 from bridge.synthesis.preview import contact_sheet, preview_rows

@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from bridge.blur import blur_level
+from bridge.blur import NUM_LEVELS, NUM_WINDOWS, blur_level
 from bridge.common import storage
 from bridge.common.chance import rng_for
 from bridge.common.images import UnreadableImage, decode
@@ -28,8 +28,6 @@ from bridge.dataset.schema import REAL_SPLIT, image_id, is_shard_schema
 from bridge.dataset.shards import shard_path
 
 DECODED_PER_SHARD = 8
-LAST_WINDOW = 10
-"""Sub-trajectories of the longest exposure."""
 
 _SHARD_NAME = re.compile(r"data/(.+)-(\d{5,})-of-(\d{5,})\.parquet")
 
@@ -138,12 +136,12 @@ def _row_problems(row: Mapping[str, Any], split: str) -> Iterable[str]:
     if split != REAL_SPLIT:
         if name != image_id(object_id, row["trajectory"], row["window"]):
             yield f"an image id is not that of its object, trajectory and window: {name}"
-        if not 0 <= row["window"] <= LAST_WINDOW:
-            yield f"a window lies outside 0..{LAST_WINDOW}: {row['window']} of {name}"
+        if not 0 <= row["window"] <= NUM_WINDOWS:
+            yield f"a window lies outside 0..{NUM_WINDOWS}: {row['window']} of {name}"
         if not object_id.startswith(f"{row['category']}/"):
             yield f"an object is not of its category: {object_id}, {row['category']}"
-    if not 1 <= level <= 10:
-        yield f"a blur level lies outside 1..10: {level} of {name}"
+    if not 1 <= level <= NUM_LEVELS:
+        yield f"a blur level lies outside 1..{NUM_LEVELS}: {level} of {name}"
     if severity is not None and not 0 <= severity <= 1:
         yield f"a blur severity lies outside 0..1: {severity} of {name}"
     elif severity is not None and blur_level(severity) != level:

@@ -12,14 +12,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bridge.blur import NUM_LEVELS
 from bridge.common.chance import rng_for
 from bridge.dataset.labels import Labels
 from bridge.dataset.schema import TEST_SPLIT, TRAIN_SPLIT, VALIDATION_SPLIT
 
 BLUR_LEVELS = 6
 """The benchmark uses levels 1..6; images of levels 7..10 are neither trained on nor searched."""
-
-ALL_BLUR_LEVELS = 10
 
 
 def split_objects(objects_by_category: Mapping[str, Iterable[str]], seed: int) -> dict[str, str]:
@@ -95,7 +94,7 @@ class _ObjectTable:
     def assignment(self, rng: np.random.Generator) -> dict[int, list[int]]:
         """Trajectories by the blur level that they are assigned to."""
         names, index = np.unique(self.trajectory, return_inverse=True)
-        has_level = np.zeros((len(names), ALL_BLUR_LEVELS), dtype=bool)
+        has_level = np.zeros((len(names), NUM_LEVELS), dtype=bool)
         has_level[index, self.level - 1] = True
         assigned = assign_levels(has_level, rng)
         return {level: names[assigned == level].tolist() for level in range(1, BLUR_LEVELS + 1)}
