@@ -42,7 +42,8 @@ from bridge.index.searcher import model_of
 from bridge.model.checkpoint import model_sha256
 from bridge.model.embedding import Precision
 from pipelines.stages import cluster
-from pipelines.stages.embedding import EmbedOptions, Part, embed_parts, plan_parts
+from pipelines.stages.embedding import EmbedOptions, embed_parts
+from pipelines.stages.embedding_plan import Part, plan_parts
 from pipelines.stages.indexing import IndexOptions, build_search_index, is_current
 
 
@@ -249,8 +250,8 @@ def _finish_parts(
     """Records of all parts by key: those there are, those of other indexes, those made now."""
     records = {record.key: record for record in manifest.parts}
     missing = [part for part in parts if part.record.key not in records]
-    total = sum(len(part.labels) for part in parts)
-    before = total - sum(len(part.labels) for part in missing)
+    total = sum(map(len, parts))
+    before = total - sum(map(len, missing))
     with (
         ManifestWriter(out, manifest, IndexManifest.with_parts) as writer,
         progress("embed", total, "images", before) as bar,
@@ -264,7 +265,7 @@ def _finish_parts(
         others = finished_parts(out.rpartition("/")[0])
         for part in missing:
             other = others.get(part.record.key)
-            copied = copy_part(other, out, part.record.path, part.labels.dataset) if other else None
+            copied = copy_part(other, out, part.record.path, part.dataset) if other else None
             if copied:
                 finished(copied)
         left = [part for part in missing if part.record.key not in records]
@@ -275,7 +276,7 @@ def _finish_parts(
 
 def _check_counts(manifest: IndexManifest, parts: Sequence[Part], max_rejected: float) -> None:
     """Every row that went in came out, or is named as unreadable; few enough are."""
-    rows_in = sum(len(part.labels) for part in parts)
+    rows_in = sum(map(len, parts))
     rows_out = sum(part.rows for part in manifest.parts)
     # An image that has two roles went in twice.
     left_out = sum(len(part.unreadable) for part in manifest.parts)
