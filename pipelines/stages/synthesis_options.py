@@ -12,6 +12,7 @@ from typing import Any, Literal
 from bridge.common import cli, storage
 from bridge.common.errors import InputError
 from bridge.common.images import ImageFormat
+from bridge.common.record import Count
 from bridge.dataset.manifest import open_manifest
 from bridge.simulator import (
     Backgrounds,
@@ -23,8 +24,9 @@ from bridge.simulator import (
     procedural_objects,
     scan_meshes,
 )
+from bridge.simulator.filters import FilterName
 from bridge.simulator.objects.catalogue import select_categories
-from bridge.simulator.realism import MAX_SENSOR_NOISE, Realism
+from bridge.simulator.realism import Realism
 from bridge.synthesis.plan import Kind, select_objects
 
 DISTRACTOR_INSTANCES_FROM = 1_000_000
@@ -67,6 +69,13 @@ class SynthesizeConfig:
     """What draws the objects: raster (CPU), gl (OpenGL) or cycles (Blender, as in the paper)."""
     subframe_step: float = 1.0
     """Pixels that the fastest point of the object moves between two sub-frames, 0.05 to 4."""
+    filter: FilterName = "coverage"
+    """Which motions are kept: coverage (the object covers enough of six frames, and similar shares
+    of them, as in the published code) or endpoint-iou (its silhouettes at both ends, laid over each
+    other, overlap by 20 %, as in the paper's text)."""
+    erosion_pixels: Count = 1
+    """Pixels that the silhouette loses on each side before blur severity is measured: 1 as in the
+    published code, 3 as in the paper's text."""
     realism: Realism = field(default_factory=Realism)
     seed: int = 0
     """Of everything random."""
@@ -98,6 +107,8 @@ class SynthesizeConfig:
             subframe_step=self.subframe_step,
             seed=self.seed,
             background_per_image=self.kind == "distractors",
+            filter=self.filter,
+            erosion_pixels=self.erosion_pixels,
             realism=self.realism,
         )
 
@@ -108,6 +119,9 @@ class SynthesizeConfig:
             options[name] = options[name] and storage.absolute(options[name])
         return json.loads(json.dumps(options))
 
+
+LATER_OPTIONS: Mapping[str, Any] = {"filter": "coverage", "erosion_pixels": 1}
+"""Options that manifests made before them lack, with what they were then."""
 
 _NO_ROWS = {"preset", "out", "max_rejected", "num_cpus", "dry_run", "preview", "verify"}
 """Options that change no row."""
@@ -149,7 +163,8 @@ def from_identity(options: Mapping[str, Any]) -> SynthesizeConfig | None:
     """The options that a manifest records; None where another command made the dataset."""
     # A damaged manifest may hold anything.
     try:
-        known = {name: options[name] for name in SynthesizeConfig().identity()}
+        recorded = {**LATER_OPTIONS, **options}
+        known = {name: recorded[name] for name in SynthesizeConfig().identity()}
         height, width = known["image_size"]
         realism = Realism(**known["realism"])
         config = replace(
@@ -183,7 +198,6 @@ def check_options(config: SynthesizeConfig) -> None:
         ("image-size", config.image_size[1], IMAGE_SIDES),
         ("subframe-step", config.subframe_step, SUBFRAME_STEPS),
         ("max-rejected", config.max_rejected, (0, 1)),
-        ("sensor-noise", config.realism.sensor_noise, (0, MAX_SENSOR_NOISE)),
     ]
     for name, number, (lowest, highest) in ranges:
         # Not a number is in no range.
