@@ -33,6 +33,7 @@ from bridge.synthesis.preview import contact_sheet, preview_rows
 from bridge.synthesis.shard import LOST_TRAJECTORY, check_object, make_shard, num_lost, renderer_for
 from pipelines.stages import cluster
 from pipelines.stages.synthesis_options import (
+    LATER_OPTIONS,
     SynthesizeConfig,
     catalogue_hash,
     check_options,
@@ -83,7 +84,8 @@ def existing_manifest(config: SynthesizeConfig) -> Manifest | None:
     if not storage.exists(storage.join(config.folder, MANIFEST)):
         return None
     manifest = load_manifest(config.folder)
-    options = {name: value for name, value in manifest.config.items() if name != "catalogue"}
+    recorded = {**LATER_OPTIONS, **manifest.config}
+    options = {name: value for name, value in recorded.items() if name != "catalogue"}
     content = "a dataset made with another configuration"
     refuse_difference(config.folder, content, options, config.identity())
     return manifest

@@ -25,8 +25,9 @@ from bridge.simulator import (
     procedural_objects,
     scan_meshes,
 )
+from bridge.simulator.filters import FilterName
 from bridge.simulator.objects.catalogue import select_categories
-from bridge.simulator.realism import MAX_SENSOR_NOISE, Realism
+from bridge.simulator.realism import Realism
 from bridge.synthesis.plan import Kind, select_objects
 
 DISTRACTOR_INSTANCES_FROM = 1_000_000
@@ -73,6 +74,13 @@ class SynthesizeConfig:
     """What draws the objects: raster (CPU), gl (OpenGL) or cycles (Blender, as in the paper)."""
     subframe_step: Annotated[float, Ge(0.05), Le(4)] = 1.0
     """Pixels that the fastest point of the object moves between two sub-frames, 0.05 to 4."""
+    filter: FilterName = "coverage"
+    """Which motions are kept: coverage (the object covers enough of six frames, and similar shares
+    of them, as in the published code) or endpoint-iou (its silhouettes at both ends, laid over each
+    other, overlap by 20 %, as in the paper's text)."""
+    erosion_pixels: Count = 1
+    """Pixels that the silhouette loses on each side before blur severity is measured: 1 as in the
+    published code, 3 as in the paper's text."""
     realism: Realism = field(default_factory=Realism)
     seed: CountOrNone = 0
     """Of everything random."""
@@ -107,6 +115,8 @@ class SynthesizeConfig:
             subframe_step=self.subframe_step,
             seed=self.seed,
             background_per_image=self.kind == "distractors",
+            filter=self.filter,
+            erosion_pixels=self.erosion_pixels,
             realism=self.realism,
         )
 
@@ -117,6 +127,9 @@ class SynthesizeConfig:
             options[name] = options[name] and storage.absolute(options[name])
         return options
 
+
+LATER_OPTIONS: Mapping[str, Any] = {"filter": "coverage", "erosion_pixels": 1}
+"""Options that manifests made before them lack, with what they were then."""
 
 _NO_ROWS = {"preset", "out", "max_rejected", "num_cpus", "dry_run", "preview", "verify"}
 """Options that change no row."""
@@ -158,7 +171,8 @@ def from_identity(options: Any) -> SynthesizeConfig | None:
     """The options that a manifest records; None where another command made the dataset."""
     # A damaged manifest may hold anything.
     try:
-        known = {name: options[name] for name in SynthesizeConfig().identity()}
+        recorded = {**LATER_OPTIONS, **options}
+        known = {name: recorded[name] for name in SynthesizeConfig().identity()}
         config = from_json(SynthesizeConfig, known, "the manifest")
         check_options(config)
     except (KeyError, TypeError, InputError):
@@ -170,10 +184,6 @@ def check_options(config: SynthesizeConfig) -> None:
     """Raise InputError for options that do not go together, or a group's out of its range."""
     if config.preset == "paper" and config.meshes is None and config.verify is None:
         raise InputError("--preset paper needs --meshes: the built-in objects are too few for it.")
-    noise = config.realism.sensor_noise
-    # Not a number is in no range.
-    if not 0 <= noise <= MAX_SENSOR_NOISE:
-        raise InputError(f"`sensor_noise` must be in 0..{MAX_SENSOR_NOISE:g}, not {noise}.")
 
 
 def all_objects(config: SynthesizeConfig) -> list[ObjectEntry]:

@@ -79,6 +79,16 @@ class RasterCanvas:
         box = self._draw(mesh, Subframe(rotation, translation), mesh.tint, _DARK, 1.0)
         return shading.count_covered(box, self._depth) / (height * width)
 
+    def silhouette(self, mesh: Mesh, rotation: np.ndarray, translation: np.ndarray) -> np.ndarray:
+        """The pixels that the object covers fully at a pose, bool [H, W]."""
+        height, width = self.image_size
+        top, bottom, left, right = self._draw(
+            mesh, Subframe(rotation, translation), mesh.tint, _DARK, 1.0
+        )
+        samples = self._depth.reshape(height, _SAMPLES, width, _SAMPLES) > 0
+        self._depth[top:bottom, left:right] = 0
+        return np.asarray(samples.all(axis=(1, 3)))
+
     def _draw(
         self, mesh: Mesh, subframe: Subframe, tint: np.ndarray, lighting: Lighting, exponent: float
     ) -> tuple[int, int, int, int]:

@@ -73,6 +73,27 @@ def test_labels_are_simulated_again_while_the_meshes_are_there(
     assert "simulated again: skipped. The mesh folder" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("options", [{}, {"erosion_pixels": 3, "filter": "endpoint-iou"}])
+def test_datasets_are_simulated_again_with_their_erosion_and_filter(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], options: dict[str, Any]
+) -> None:
+    config = SynthesizeConfig(
+        out=str(tmp_path), objects_per_category=1, trajectories=1, image_size=(48, 64), **options
+    )
+    synthesize.run(config)
+    assert verify(config.folder, 2)
+    path = tmp_path / "manifest.json"
+    manifest = json.loads(path.read_text())
+    for name in ("erosion_pixels", "filter"):
+        del manifest["config"][name]
+    path.write_text(json.dumps(manifest))
+    # One that does not say was made before there was a choice.
+    assert verify(config.folder, 2) is not bool(options)
+    output = capsys.readouterr().out
+    assert ("a blur severity comes out otherwise" in output) is bool(options)
+    assert "another command" not in output
+
+
 @pytest.mark.parametrize(
     ("config", "found"),
     [
