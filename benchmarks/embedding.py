@@ -14,23 +14,26 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from threading import Barrier
+from typing import Any, Literal
+from unittest.mock import patch
 
 import numpy as np
 import torch
-import torch.multiprocessing as mp
-import tyro
 
 import bridge
-from benchmarks.tables import save, table
-from benchmarks.training_pictures import write_pictures
-from benchmarks.training_step import new_model
+from benchmarks.report import Options, Table, in_processes, save
+from benchmarks.scenes import dataset_or_pictures
+from benchmarks.training_measures import new_model
+from bridge.common import cli
 from bridge.common.images import decode_batch
+from bridge.common.record import Count
 from bridge.dataset.labels import read_labels
 from bridge.dataset.manifest import open_manifest
+from bridge.dataset.roles import QUERY
+from bridge.dataset.schema import TRAIN_SPLIT
 from bridge.index.folder import PartRecord
 from bridge.model.checkpoint import save_model
 from bridge.model.embedding import default_batch_size
@@ -39,83 +42,75 @@ from pipelines.stages import cluster
 from pipelines.stages.embedding import EmbedOptions, embed_parts
 from pipelines.stages.embedding_plan import part_of
 
+TABLE = Table(
+    "network | bare, images/s | and decoding | build_index.py | of bare | of bare and decoding",
+    "{preset}, {image_size} | {bare:,.1f} | {decoding:,.1f} | {actors:,.1f} | {ratio:.2f} "
+    "| {ratio_decoding:.2f}",
+)
 
-@dataclass(frozen=True)
-class Config:
+
+@dataclass(frozen=True, kw_only=True)
+class Config(Options):
     """What is measured."""
 
-    preset: str = "quick"
-    """The network: paper, strong or quick, with random weights."""
+    preset: Literal["paper", "strong", "quick"] = "quick"
+    """The network, with random weights."""
     data: str = ""
-    """A dataset with training images; random pictures are made without it."""
+    """A dataset with training images; one of built-in objects is made without it."""
     stored_size: tuple[int, int] = (240, 320)
-    """Height and width of those."""
-    part: int = 512
+    """Height and width of its images."""
+    part: Count = 512
     """Images per unit of work."""
-    parts: int = 30
+    parts: Count = 30
     """Units of work of each actor; the first of each is not timed."""
     seconds: float = 20.0
-    """For the bare network, half of them before the actors and half after, and as many again for
-    the network with decoding."""
-    workers: int = 2
+    """Of the bare network, half before the actors and half after; as many again with decoding."""
+    workers: Count = 2
     """Processes."""
-    out: Path | None = None
-    """Markdown file to write, with the figures as JSON beside it."""
 
 
-def bare_rates(model: str, dataset: str, workers: int, seconds: float) -> tuple[float, float]:
+def bare_rates(model: str, dataset: str, workers: int, seconds: float) -> np.ndarray:
     """Images per second of `workers` processes of one thread that only run the network, and of the
     same that also decode."""
-    os.environ.update(cluster.TENSORS_ON_CPU["env_vars"])
-    with mp.get_context("spawn").Manager() as manager:
-        rates, start = manager.list(), manager.Barrier(workers)
-        mp.spawn(_bare, (model, dataset, seconds, start, rates), nprocs=workers)
-        bare, decoding = (sum(column) for column in zip(*rates, strict=True))
-        return bare, decoding
+    with patch.dict(os.environ, cluster.TENSORS_ON_CPU["env_vars"]):
+        return np.sum(in_processes(workers, _bare, model, dataset, seconds), axis=0)
 
 
-def _bare(rank: int, model: str, dataset: str, seconds: float, start: Any, rates: Any) -> None:
+def _bare(
+    rank: int, start: Barrier, model: str, dataset: str, seconds: float
+) -> tuple[float, float]:
     torch.set_num_threads(1)
     network = bridge.load(model)
     batch = default_batch_size(network)
-    labels = read_labels(dataset, open_manifest(dataset), "train")
+    labels = read_labels(dataset, open_manifest(dataset), TRAIN_SPLIT)
     encoded = labels.take(np.arange(batch)).read_images()
     pixels = np.empty((batch, *network.config.image_size, 3), np.uint8)
     decode_batch(encoded, pixels)
     images = torch.from_numpy(pixels).permute(0, 3, 1, 2)
 
-    def decode_and_describe() -> None:
-        decode_batch(encoded, pixels)
+    def rate(decoding: bool) -> float:
         network.describe(images)
+        start.wait()
+        began, count = time.perf_counter(), 0
+        while time.perf_counter() - began < seconds:
+            if decoding:
+                decode_batch(encoded, pixels)
+            network.describe(images)
+            count += batch
+        return count / (time.perf_counter() - began)
 
-    rates.append(
-        tuple(
-            batch * _calls_per_second(call, seconds, start)
-            for call in (lambda: network.describe(images), decode_and_describe)
-        )
-    )
-
-
-def _calls_per_second(call: Callable[[], object], seconds: float, start: Any) -> float:
-    call()
-    start.wait()
-    began, count = time.perf_counter(), 0
-    while time.perf_counter() - began < seconds:
-        call()
-        count += 1
-    return count / (time.perf_counter() - began)
+    return rate(False), rate(True)
 
 
 def actor_rate(model: str, dataset: str, out: str, config: Config) -> float:
     """Images per second of the actors, from the first part that each of them has finished on."""
-    labels = read_labels(dataset, open_manifest(dataset), "train")
-    needed = config.workers * config.parts
-    rows = np.resize(np.arange(len(labels)), (needed, config.part))
+    labels = read_labels(dataset, open_manifest(dataset), TRAIN_SPLIT)
+    rows = np.resize(np.arange(len(labels)), (config.workers * config.parts, config.part))
     parts = [
         part_of(
-            PartRecord(f"{number:05d}.parquet", "query", 0, "", ""),
-            labels.dataset,
-            "train",
+            PartRecord(f"{number:05d}.parquet", QUERY, 0, "", ""),
+            dataset,
+            TRAIN_SPLIT,
             labels.shards,
             np.stack([labels.shard[own], labels.row[own]]),
         )
@@ -131,42 +126,33 @@ def actor_rate(model: str, dataset: str, out: str, config: Config) -> float:
     return sum(rows for _, rows in done[first + 1 :]) / (done[-1][0] - done[first][0])
 
 
-def measure(config: Config) -> dict[str, float]:
+def run(config: Config) -> dict[str, Any]:
     """Images per second of all three, and of the actors as a share of the other two."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        preset = PRESETS["bridge"][config.preset]
-        network = new_model(replace(preset.model, num_classes=0), 0)
-        save_model(network, folder / "model")
-        dataset = config.data
-        if not dataset:
-            dataset = str(folder / "data")
-            write_pictures(folder / "data", min(config.part, 512), size=config.stored_size)
-        model = str(folder / "model")
+    network = replace(PRESETS["bridge"][config.preset].model, num_classes=0)
+    with (
+        tempfile.TemporaryDirectory() as out,
+        dataset_or_pictures(config.data, min(config.part, 512), config.stored_size) as dataset,
+    ):
+        model = str(Path(out) / "model")
+        save_model(new_model(network), model)
         cluster.connect(config.workers)
         # Before and after, for a machine whose speed drifts.
         before = bare_rates(model, dataset, config.workers, config.seconds / 2)
-        actors = actor_rate(model, dataset, name, config)
+        actors = actor_rate(model, dataset, out, config)
         after = bare_rates(model, dataset, config.workers, config.seconds / 2)
-        bare, decoding = np.mean([before, after], axis=0).tolist()
-    return {
+    bare, decoding = ((before + after) / 2).tolist()
+    figures = {
+        "preset": config.preset,
+        "image_size": network.image_size,
         "bare": bare,
         "decoding": decoding,
         "actors": actors,
         "ratio": actors / bare,
         "ratio_decoding": actors / decoding,
     }
-
-
-def main(config: Config) -> None:
-    found = measure(config)
-    size = "x".join(map(str, PRESETS["bridge"][config.preset].model.image_size))
-    header = "network|bare, images/s|and decoding|build_index.py|of bare|of bare and decoding"
-    rates = (f"{found[name]:,.1f}" for name in ("bare", "decoding", "actors"))
-    ratios = (f"{found[name]:.2f}" for name in ("ratio", "ratio_decoding"))
-    text = table(header.split("|"), [(f"{config.preset}, {size}", *rates, *ratios)])
-    save(config.out, text, {"config": config.preset, **found})
+    save(config.out, [TABLE.text([figures])], figures)
+    return figures
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Config, description=__doc__))
+    cli.main(run, Config, description=__doc__)

@@ -3,7 +3,7 @@
     python benchmarks/evaluation.py                                  under a minute
     python benchmarks/evaluation.py --preset paper                   mAP@all of Table 1's images
     python benchmarks/evaluation.py --preset distractors             mAP@100 with 1.1 million more
-    python benchmarks/evaluation.py --preset per_level --json FILE   against one level at a time
+    python benchmarks/evaluation.py --preset per_level --out FILE    against one level at a time
 
 Three ways see the same data in the same run: the product of all descriptors alone (NumPy's matrix
 product, all cores), `bridge.metrics` in a fresh process whose peak memory is read, and the
@@ -13,21 +13,17 @@ CPU time tells what a busy machine hides; it is of all cores together.
 
 from __future__ import annotations
 
-import json
-import multiprocessing
-import resource
-import sys
 import time
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
-import tyro
 from numpy.typing import NDArray
 
-from benchmarks.tables import machine, table
+from benchmarks.descriptors import like_descriptors
+from benchmarks.report import Options, Table, in_processes, machine, peak_gb, save
+from bridge.common import cli
+from bridge.common.record import Count
 from bridge.metrics import UNLABELLED, evaluate_by_database_blur_level, evaluate_retrieval
 
 if TYPE_CHECKING:
@@ -38,6 +34,8 @@ LEVEL_SHARES = np.array([18_871, 17_508, 17_888, 18_029, 12_546, 6_779]) / 91_62
 
 PRODUCT_FLOPS = 4e11
 """Of the sample of the product, a few seconds on two cores."""
+
+TABLE = Table("figure | wall clock | CPU time", "{figure} | {wall:,.2f} | {cpu:,.2f}")
 
 
 @dataclass(frozen=True)
@@ -60,34 +58,27 @@ PRESETS = {
 }
 
 
-@dataclass(frozen=True)
-class Config:
+@dataclass(frozen=True, kw_only=True)
+class Config(Options):
     """What is measured."""
 
     preset: Literal["quick", "paper", "distractors", "per_level", "per_level_with_distractors"] = (
         "quick"
     )
     """Numbers of images (paper, Table 1) and cut-off."""
-    queries: int | None = None
+    queries: Count | None = None
     """Number of queries, if not the preset's."""
-    reference_queries: int = 20
+    reference_queries: Count = 20
     """Queries that are evaluated in the published code's way."""
-    objects: int = 193
-    """Number of objects, drawn uniformly for every image."""
-    dimension: int = 128
+    objects: Count = 193
+    """Number of objects, drawn uniformly for every image; distractors are of as many others."""
+    dimension: Count = 128
     """Length of the descriptors."""
-    noise: float = 2.0
-    """Norm of the noise that is added to an object's unit-length descriptor: higher is harder."""
     device: str = "cpu"
     """Of `bridge.metrics`: cpu, or cuda."""
-    seed: int = 0
-    """Seed of the random data."""
-    json: Path | None = None
-    """File for the figures."""
 
 
-@dataclass(frozen=True)
-class Data:
+class Data(NamedTuple):
     """Descriptors float32 [., d], object numbers (-1 for distractors) and blur levels 1..6."""
 
     queries: NDArray[np.float32]
@@ -99,35 +90,16 @@ class Data:
 
 
 def random_data(config: Config, size: Size) -> Data:
-    """Descriptors scattered around the directions of objects; distractors have their own."""
-    generator = np.random.default_rng(config.seed)
-    num_centres = 2 * config.objects
-    centres = generator.standard_normal((num_centres, config.dimension), np.float32)
-    centres /= np.linalg.norm(centres, axis=1, keepdims=True)
-
-    def images(objects: NDArray[np.int64]) -> NDArray[np.float32]:
-        found = generator.standard_normal((len(objects), config.dimension), np.float32)
-        found *= np.float32(config.noise / np.sqrt(config.dimension))
-        for start in range(0, len(objects), 10_000):
-            part = found[start : start + 10_000]
-            part += centres[objects[start : start + 10_000]]
-            part /= np.linalg.norm(part, axis=1, keepdims=True)
-        return found
-
-    query_labels = generator.integers(config.objects, size=size.queries)
-    real = generator.integers(config.objects, size=size.database)
-    others = generator.integers(config.objects, num_centres, size=size.distractors)
-    levels = [
-        generator.choice(np.arange(1, 7), number, p=LEVEL_SHARES)
-        for number in (size.queries, size.database + size.distractors)
-    ]
-    return Data(
-        images(query_labels),
-        images(np.concatenate([real, others])),
-        query_labels,
-        np.concatenate([real, np.full(size.distractors, UNLABELLED)]),
-        *levels,
-    )
+    """Images of random objects, see `benchmarks.descriptors`."""
+    rng = np.random.default_rng(config.seed)
+    known, total = size.queries + size.database, size.queries + size.database + size.distractors
+    objects = rng.integers(config.objects, size=total)
+    objects[known:] += config.objects
+    levels = rng.choice(np.arange(1, 7), total, p=LEVEL_SHARES)
+    made = like_descriptors(total, config.dimension, config.seed, objects)
+    objects[known:] = UNLABELLED
+    sides = slice(size.queries), slice(size.queries, None)
+    return Data(*(column[side] for column in (made, objects, levels) for side in sides))
 
 
 def clock() -> NDArray[np.float64]:
@@ -149,31 +121,18 @@ def product_seconds(data: Data) -> NDArray[np.float64]:
     return (clock() - start) * total / done
 
 
-def measure_ours(config: Config, size: Size) -> dict[str, Any]:
-    """Seconds [wall, CPU], GB at peak, and AP of the first queries; for a process of its own.
+def measure_ours(rank: int, start: object, config: Config, size: Size) -> dict[str, Any]:
+    """Seconds [wall, CPU], GB at peak, and AP of all queries; for a process of its own.
 
     The kernels are compiled, or loaded, before the clock starts.
     """
     data = random_data(config, size)
-    few = min(8, size.queries)
-    _evaluate(Data(*(values[:few] for values in vars(data).values())), size, config.device)
-    part = max(64 * (size.k or 0), few)
-    warm = Data(
-        data.queries[:few], data.database[:part], data.query_labels[:few],
-        data.database_labels[:part], data.query_levels[:few], data.database_levels[:part],
-    )  # fmt: skip
-    _evaluate(warm, size, config.device)
-    start = clock()
+    few = replace(size, queries=64, database=2_000, distractors=min(size.distractors, 2_000))
+    _evaluate(random_data(config, few), size, config.device)
+    began = clock()
     precision = _evaluate(data, size, config.device)
-    seconds = clock() - start
-    unit = 1 if sys.platform == "darwin" else 1024
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
-    return {
-        "seconds": seconds,
-        "peak_gb": peak,
-        "map": float(precision.mean()),
-        "average_precision": precision[: config.reference_queries].tolist(),
-    }
+    seconds = clock() - began
+    return {"seconds": seconds, "peak_gb": peak_gb(), "average_precision": precision}
 
 
 def _evaluate(data: Data, size: Size, device: str) -> NDArray[np.float64]:
@@ -201,28 +160,21 @@ def measure_reference(data: Data, size: Size, num_queries: int) -> dict[str, Any
     # Not above: in the process whose memory is read, torch would be part of it.
     import torch
 
-    database = torch.from_numpy(data.database)
-    levels = data.database_levels if size.per_level else np.zeros_like(data.database_levels)
-    groups = [torch.from_numpy(np.flatnonzero(levels == level)) for level in np.unique(levels)]
-    parts = [database[rows] for rows in groups] if size.per_level else [database]
-    one_hot = torch.zeros(len(database), int(data.query_labels.max()) + 1)
+    one_hot = torch.zeros(len(data.database), int(data.query_labels.max()) + 1)
     real = np.flatnonzero(data.database_labels != UNLABELLED)
     one_hot[real, data.database_labels[real]] = 1
-    labels = [one_hot[rows] for rows in groups] if size.per_level else [one_hot]
+    levels = data.database_levels if size.per_level else np.zeros_like(data.database_levels)
+    groups = [torch.from_numpy(np.flatnonzero(levels == level)) for level in np.unique(levels)]
+    parts = [(torch.from_numpy(data.database)[rows], one_hot[rows]) for rows in groups]
     start = clock()
     precision = [
-        np.mean(
-            [
-                sorted_average_precision(query, part, label, int(wanted), size.k)
-                for part, label in zip(parts, labels, strict=True)
-            ]
-        )
-        for query, wanted in zip(
+        np.mean([sorted_average_precision(query, *part, int(label), size.k) for part in parts])
+        for query, label in zip(
             torch.from_numpy(data.queries[:num_queries]), data.query_labels, strict=False
         )
     ]
     seconds = (clock() - start) * (len(data.queries) / num_queries)
-    return {"seconds": seconds, "average_precision": [float(value) for value in precision]}
+    return {"seconds": seconds, "average_precision": np.array(precision)}
 
 
 def sorted_average_precision(
@@ -243,72 +195,40 @@ def run(config: Config, size: Size | None = None) -> dict[str, Any]:
     """All figures of one size; prints them, and writes them if a file is given."""
     size = size or PRESETS[config.preset]
     size = replace(size, queries=config.queries or size.queries)
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=spawn) as process:
-        ours = process.submit(measure_ours, config, size).result()
+    [ours] = in_processes(1, measure_ours, config, size)
     data = random_data(config, size)
     product = product_seconds(data)
-    num_queries = min(config.reference_queries, size.queries)
-    reference = measure_reference(data, size, num_queries)
-    difference = np.subtract(ours.pop("average_precision"), reference.pop("average_precision"))
+    few = min(config.reference_queries, size.queries)
+    reference = measure_reference(data, size, few)
+    difference = ours["average_precision"][:few] - reference["average_precision"]
+    times = {
+        "bridge.metrics, s": ours["seconds"],
+        "product alone, s": product,
+        "times the product": ours["seconds"] / product,
+        f"published way, s ({few} queries)": reference["seconds"],
+        "times faster than that": reference["seconds"] / ours["seconds"],
+    }
     figures = {
-        "machine": machine(),
         "preset": config.preset,
         "size": asdict(size),
-        "seconds": _seconds(ours["seconds"]),
-        "product_seconds": _seconds(product),
-        "ratio_to_product": _seconds(ours["seconds"] / product),
-        "reference_queries": num_queries,
-        "reference_seconds": _seconds(reference["seconds"]),
-        "ratio_to_reference": _seconds(reference["seconds"] / ours["seconds"]),
+        "times": [
+            {"figure": name, "wall": wall, "cpu": cpu} for name, (wall, cpu) in times.items()
+        ],
         "peak_gb": ours["peak_gb"],
-        "map": ours["map"],
-        "largest_difference_of_average_precision": float(np.abs(difference).max()),
+        "map": ours["average_precision"].mean(),
+        "largest_difference_of_average_precision": np.abs(difference).max(),
     }
-    print(text(figures))
-    if config.json is not None:
-        config.json.parent.mkdir(parents=True, exist_ok=True)
-        config.json.write_text(json.dumps(figures, indent=1) + "\n")
+    parts = [
+        f"{size.queries:,} queries, {size.database:,} images, {size.distractors:,} distractors, "
+        f"k = {size.k or 'all'}{', level by level' if size.per_level else ''}: "
+        f"mAP {figures['map']:.4f}. {machine()}.",
+        TABLE.text(figures["times"]),
+        f"Peak memory, descriptors included: {figures['peak_gb']:.2f} GB. Largest difference of AP "
+        f"to the published way: {figures['largest_difference_of_average_precision']:.1e}.",
+    ]
+    save(config.out, parts, figures)
     return figures
 
 
-def _seconds(values: NDArray[np.float64]) -> dict[str, float]:
-    return {"wall": float(values[0]), "cpu": float(values[1])}
-
-
-def text(figures: dict[str, Any]) -> str:
-    """The figures as a table for people."""
-    size = Size(**figures["size"])
-    levels = ", level by level" if size.per_level else ""
-
-    def row(name: str, key: str, form: str) -> tuple[str, str, str]:
-        wall, cpu = figures[key].values()
-        return name, format(wall, form), format(cpu, form)
-
-    rows = [
-        row("bridge.metrics, s", "seconds", ".1f"),
-        row("product alone, s", "product_seconds", ".1f"),
-        row("times the product", "ratio_to_product", ".2f"),
-        row(
-            f"published way, s ({figures['reference_queries']} queries)",
-            "reference_seconds",
-            ",.0f",
-        ),
-        row("times faster than that", "ratio_to_reference", ",.0f"),
-    ]
-    return "\n".join(
-        [
-            f"{size.queries:,} queries, {size.database:,} images, "
-            f"{size.distractors:,} distractors, k = {size.k or 'all'}{levels}: "
-            f"mAP {figures['map']:.4f}",
-            figures["machine"],
-            table((figures["preset"], "wall clock", "CPU time"), rows),
-            f"peak memory, descriptors included: {figures['peak_gb']:.2f} GB",
-            "largest difference of AP to the published way: "
-            f"{figures['largest_difference_of_average_precision']:.1e}",
-        ]
-    )
-
-
 if __name__ == "__main__":
-    run(tyro.cli(Config, description=__doc__))
+    cli.main(run, Config, description=__doc__)

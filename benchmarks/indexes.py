@@ -1,12 +1,10 @@
 """Size, building time, latency and recall of the types of search index.
 
     python benchmarks/indexes.py                                         100,000 rows
-    python benchmarks/indexes.py --rows 1200000 --file indexes.md
+    python benchmarks/indexes.py --rows 1200000 --out indexes.md
     python benchmarks/indexes.py --index indexes/bridge                  the descriptors of an INDEX
 
-Each type is built as `build_index.py` builds it, from descriptor parts through Ray. The random rows
-look like descriptors: images scattered around their object, with a spectrum that falls off as that
-of a trained network's, so that some 20 directions, none of them an axis, hold most of the variance.
+Each type is built as `build_index.py` builds it, from descriptor parts through Ray.
 """
 
 from __future__ import annotations
@@ -14,16 +12,16 @@ from __future__ import annotations
 import tempfile
 import time
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import tyro
 from numpy.typing import NDArray
 
-from benchmarks import tables
-from bridge.common import storage
+from benchmarks.descriptors import ROWS_PER_PART, like_descriptors
+from benchmarks.report import Options, Table, save
+from bridge.common import cli, storage
+from bridge.common.record import Count
 from bridge.dataset.roles import DATABASE, QUERY
 from bridge.index.folder import (
     IndexManifest,
@@ -39,50 +37,29 @@ from pipelines.stages import cluster
 from pipelines.stages.index_shards import sample_rows
 from pipelines.stages.indexing import IndexOptions, build_search_index
 
-IMAGES_PER_OBJECT = 50
-NOISE = 0.5
-"""Scatter of the images of an object, as a share of that of the objects."""
-DECAY = 10.0
-"""Directions over which the variance falls to 1/e."""
-ROWS_PER_PART = 2**16
+TABLE = Table(
+    "type | build s | size GB | ms, 1 query | ms per query, batch of 64 | recall@100",
+    "{type} ({factory}, effort {effort}) | {seconds:.0f} | {gigabytes:.3f} | {latency_ms:.2f} "
+    "| {batch_ms:.2f} | {recall_at_100:.3f}",
+)
 
 
-@dataclass(frozen=True)
-class Config:
+@dataclass(frozen=True, kw_only=True)
+class Config(Options):
     """What to measure."""
 
-    rows: int = 100_000
+    rows: Count = 100_000
     """Rows to index."""
-    queries: int = 500
+    queries: Count = 500
     """Queries for recall and latency."""
-    dimension: int = 128
+    dimension: Count = 128
     """Length of the random descriptors."""
     index: str | None = None
     """An INDEX whose descriptors to use instead of random ones; it is only read."""
     types: tuple[IndexType, ...] = INDEX_TYPES
     """The types to build."""
-    file: Path | None = None
-    """Where to write the table (Markdown) and the figures (JSON beside it)."""
-    seed: int = 0
-    """Seed of the random data."""
-    num_cpus: int | None = None
+    num_cpus: Count | None = None
     """CPUs of the local cluster; default: all."""
-
-
-def like_descriptors(rows: int, dimension: int, seed: int) -> NDArray[np.float32]:
-    """Unit vectors float32 [rows, dimension], in random order of their objects."""
-    rng = np.random.default_rng(seed)
-    scale = np.exp(-np.arange(dimension) / (2 * DECAY))
-    rotation, _ = np.linalg.qr(rng.standard_normal((dimension, dimension)))
-    stretch = (scale[:, None] * rotation).astype(np.float32)
-    objects = rng.standard_normal((max(1, rows // IMAGES_PER_OBJECT), dimension), np.float32)
-    made = objects[rng.integers(len(objects), size=rows)]
-    for start in range(0, rows, ROWS_PER_PART):
-        part = made[start : start + ROWS_PER_PART]
-        part += NOISE * rng.standard_normal(part.shape, np.float32)
-        part[:] = part @ stretch
-        part /= np.linalg.norm(part, axis=1, keepdims=True)
-    return made
 
 
 def write_descriptors(
@@ -123,23 +100,15 @@ def measured(folder: str, manifest: IndexManifest, index_type: IndexType) -> dic
         batch = time.perf_counter()
         search(opened, queries, TOP)
         batch = time.perf_counter() - batch
-    figures = {"seconds": seconds, "batch_ms": 1e3 * batch / len(queries)}
-    return record | figures | {"latency_ms": latency_ms(opened, queries)}
-
-
-def row(record: dict[str, Any]) -> list[str]:
-    """A line of the table."""
-    return [
-        f"{record['type']} ({Layout(**record['layout']).factory}, effort {record['effort']})",
-        f"{record['seconds']:.0f}",
-        f"{record['bytes'] / 1e9:.3f}",
-        f"{record['latency_ms']:.2f}",
-        f"{record['batch_ms']:.2f}",
-        f"{record.get('recall_at_100', 1.0):.3f}",
-    ]
-
-
-HEADER = ["type", "build s", "size GB", "ms, 1 query", "ms per query, batch of 64", "recall@100"]
+    return {
+        "recall_at_100": 1.0,
+        **record,
+        "factory": Layout(**record["layout"]).factory,
+        "gigabytes": record["bytes"] / 1e9,
+        "seconds": seconds,
+        "batch_ms": 1e3 * batch / len(queries),
+        "latency_ms": latency_ms(opened, queries),
+    }
 
 
 def run(config: Config) -> list[dict[str, Any]]:
@@ -155,11 +124,9 @@ def run(config: Config) -> list[dict[str, Any]]:
                 data = storage.read_bytes(storage.join(source, part.path))
                 storage.write_bytes(storage.join(folder, part.path), data)
         records = [measured(folder, manifest, index_type) for index_type in config.types]
-    text = tables.table(HEADER, [row(record) for record in records])
-    figures = {"config": {k: str(v) for k, v in asdict(config).items()}, "records": records}
-    tables.save(config.file, text, figures)
+    save(config.out, [TABLE.text(records)], {"config": asdict(config), "records": records})
     return records
 
 
 if __name__ == "__main__":
-    run(tyro.cli(Config, description=__doc__))
+    cli.main(run, Config, description=__doc__)

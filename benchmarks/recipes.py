@@ -5,36 +5,41 @@
 
 Every training is one process without Ray, from ImageNet weights, with the network of the quick
 preset. The model after the last step is evaluated on the test objects (mAP over the whole ranking).
-A training that FOLDER has a result of is not repeated, so the command can be interrupted and
-continued, and several of them may share a folder, each with variants of its own.
+A training that FOLDER has a result of is not repeated: several commands may share a folder.
 """
 
 from __future__ import annotations
 
-import json
 import re
 import statistics
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
-from benchmarks.tables import save, table
+from benchmarks.report import Table, save
+from benchmarks.training_measures import load
 from bridge.common import cli, storage
 from bridge.common.errors import InputError
+from bridge.common.progress import progress
+from bridge.common.record import to_json
 from bridge.dataset.manifest import open_manifest
-from bridge.model.config import QUICK, BridgeConfig
-from bridge.model.network import Bridge
+from bridge.model.config import QUICK, ModelConfig, Norm
+from bridge.model.registry import build_model
 from bridge.training.augmentation import Augmentation
 from bridge.training.bliss import BlissConfig
-from bridge.training.data import select_training_images
 from bridge.training.losses import LossConfig
 from bridge.training.presets import PRESETS
 from bridge.training.recipe import Recipe
 from bridge.training.trainer import Trainer
 from bridge.training.validation import load_validation_data, validate
+
+TABLE = Table(
+    "training | image passes | mAP | range | seeds | by query BL 1..6",
+    "{name} | {passes:,} | {map:.2f} | {low:.1f} to {high:.1f} | {seeds} | {by_level}",
+)
 
 
 @dataclass(frozen=True)
@@ -55,14 +60,12 @@ class Config:
     """CPU threads of each training."""
 
 
-@dataclass(frozen=True)
-class Variant:
-    """A training of the study."""
+class Variant(NamedTuple):
+    """A training of the study; `share` is that of the image passes."""
 
-    model: BridgeConfig
+    model: ModelConfig
     recipe: Recipe
     share: float = 1.0
-    """Of the image passes."""
 
 
 def variants() -> dict[str, Variant]:
@@ -71,63 +74,55 @@ def variants() -> dict[str, Variant]:
     The network is that of the quick preset throughout, with the paper's treatment of its norms in
     the paper's. Steps have 60 to 224 images; image passes are equal.
     """
-    quick = PRESETS["bridge"]["quick"]
-    strong = Variant(quick.model, quick.recipe)
+    strong = Variant(PRESETS["bridge"]["quick"].model, PRESETS["bridge"]["quick"].recipe)
     paper = Variant(
         replace(QUICK, norm="none", imagenet_norm=False), PRESETS["bridge"]["paper"].recipe
     )
-    paper_samples = BlissConfig(num_positives=1, num_negatives=5)
+    folded = Variant(strong.model, replace(paper.recipe, learning_rate=1e-3))
+    tuples = replace(strong.recipe.loss, pairs="tuple")
+    weight = replace(strong.recipe.loss, classification=LossConfig().classification)
+    two = BlissConfig(num_positives=1, num_negatives=0)
 
-    def without(model: dict[str, Any] | None = None, **recipe: Any) -> Variant:
-        return Variant(replace(strong.model, **(model or {})), replace(strong.recipe, **recipe))
+    def but(**recipe: Any) -> Variant:
+        return strong._replace(recipe=replace(strong.recipe, **recipe))
+
+    def norm(kind: Norm) -> Variant:
+        return strong._replace(model=replace(strong.model, norm=kind))
 
     return {
         "paper": paper,
-        "paper, folded norms, Adam 1e-3": Variant(
-            strong.model, replace(paper.recipe, learning_rate=1e-3)
-        ),
-        "paper, folded norms, Adam 1e-3, five times the passes": Variant(
-            strong.model, replace(paper.recipe, learning_rate=1e-3), share=5.0
-        ),
+        "paper, folded norms, Adam 1e-3": folded,
+        "paper, folded norms, Adam 1e-3, five times the passes": folded._replace(share=5.0),
         "strong": strong,
-        "strong, a fifth of the passes": replace(strong, share=0.2),
-        "without folding: norms dropped": without(model={"norm": "none"}),
-        "without folding: norms frozen": without(model={"norm": "frozen"}),
-        "without heads on all images": without(supervise="query"),
-        "without in-batch pairs": without(
-            loss=replace(strong.recipe.loss, pairs="tuple"), bliss=paper_samples, batch_size=10
-        ),
-        "with two images of an object instead of three": without(
-            bliss=BlissConfig(num_positives=1, num_negatives=0), batch_size=33
-        ),
-        "with the paper's weight of classification": without(
-            loss=replace(strong.recipe.loss, classification=LossConfig().classification)
-        ),
-        "without averaged weights": without(ema_decay=0.0),
-        "without cosine and warm-up": without(schedule="constant", warmup_steps=0),
-        "without augmentation": without(augment=Augmentation()),
+        "strong, a fifth of the passes": strong._replace(share=0.2),
+        "without folding: norms dropped": norm("none"),
+        "without folding: norms frozen": norm("frozen"),
+        "without heads on all images": but(supervise="query"),
+        "without in-batch pairs": but(loss=tuples, bliss=BlissConfig(), batch_size=10),
+        "with two images of an object instead of three": but(bliss=two, batch_size=33),
+        "with the paper's weight of classification": but(loss=weight),
+        "without averaged weights": but(ema_decay=0.0),
+        "without cosine and warm-up": but(schedule="constant", warmup_steps=0),
+        "without augmentation": but(augment=Augmentation()),
     }
 
 
 def train(config: Config, variant: Variant, seed: int) -> dict[str, Any]:
     """Train and evaluate; mAP in percent."""
-    manifest = open_manifest(config.data)
     per_step = variant.recipe.batch_size * variant.recipe.tuple_size
     steps = round(config.passes * variant.share / per_step)
     recipe = replace(variant.recipe, seed=seed, steps=steps)
-    data = select_training_images(
-        config.data, manifest, seed, blur_target=recipe.blur_target, bliss=recipe.bliss
-    ).load()
+    data = load(config.data, recipe)
     torch.manual_seed(seed)
-    model = Bridge(replace(variant.model, num_classes=len(data.labels.objects)), "imagenet")
+    model = build_model(replace(variant.model, num_classes=len(data.labels.objects)), "imagenet")
     trainer = Trainer(model, recipe, data, None, threads=config.threads)
     started = time.monotonic()
-    for event in trainer.run():
-        if event.step % 100 == 0:
-            print(f"  step {event.step}/{steps} loss {event.metrics['loss/total']:.3f}", flush=True)
+    with progress(f"seed {seed}", steps, "steps") as counter:
+        for event in trainer.run():
+            counter.advance(event.step - counter.done, f"loss {event.metrics['loss/total']:.3f}")
     seconds = time.monotonic() - started
     # Every seed is tested on the same queries and database.
-    test = load_validation_data(config.data, manifest, 0, split="test")
+    test = load_validation_data(config.data, open_manifest(config.data), 0, split="test")
     if test is None:
         raise InputError(f"{config.data} has no test objects.")
     scores = validate(trainer.evaluated, test, config.threads)
@@ -141,17 +136,19 @@ def train(config: Config, variant: Variant, seed: int) -> dict[str, Any]:
     }
 
 
-def report(results: dict[str, list[dict[str, Any]]]) -> str:
-    """Mean and spread over the seeds, by variant."""
-    rows = []
-    for name, runs in results.items():
-        maps = [run["map"] for run in runs]
-        spread = f"{min(maps):.1f} to {max(maps):.1f}" if len(maps) > 1 else "one seed"
-        levels = [statistics.mean(run["by_level"][str(i)] for run in runs) for i in range(1, 7)]
-        by_level = " ".join(f"{level:.1f}" for level in levels)
-        passes = f"{runs[0]['passes']:,}"
-        rows.append((name, passes, f"{statistics.mean(maps):.2f}", spread, len(maps), by_level))
-    return table(("training", "image passes", "mAP", "range", "seeds", "by query BL 1..6"), rows)
+def summary(name: str, runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Mean and spread of a variant over its seeds."""
+    maps = [run["map"] for run in runs]
+    levels = [statistics.mean(run["by_level"][str(i)] for run in runs) for i in range(1, 7)]
+    return {
+        "name": name,
+        "passes": runs[0]["passes"],
+        "map": statistics.mean(maps),
+        "low": min(maps),
+        "high": max(maps),
+        "seeds": len(runs),
+        "by_level": " ".join(f"{level:.1f}" for level in levels),
+    }
 
 
 def main(config: Config) -> None:
@@ -160,47 +157,38 @@ def main(config: Config) -> None:
     every = variants()
     if unknown := sorted(set(config.only) - every.keys()):
         raise InputError(f"There is no variant {unknown}; choose among {list(every)}.")
-    config.out.mkdir(parents=True, exist_ok=True)
-    results: dict[str, list[dict[str, Any]]] = {}
     for seed in config.seeds:
         for name in config.only or every:
-            _run_once(config, name, every[name], seed)
+            _run_once(config, every[name], _file(config, name, seed), seed)
+    results: dict[str, list[dict[str, Any]]] = {}
     for name in every:
-        found = [f for s in config.seeds if (f := _file(config, name, s)).exists()]
-        if found:
-            results[name] = [storage.read_json(str(file)) for file in found]
-    save(config.out / "recipes.md", report(results), {"results": results})
-
-
-def _run_once(config: Config, name: str, variant: Variant, seed: int) -> None:
-    file = _file(config, name, seed)
-    what = _identity(config, variant)
-    if file.exists():
-        if storage.read_json(str(file))["what"] == what:
-            return
-        raise InputError(f"{file} is of another study: choose another --out, or delete it.")
-    print(f"{name}, seed {seed}", flush=True)
-    scores = train(config, variant, seed)
-    print(f"{name}, seed {seed}: mAP {scores['map']:.2f} in {scores['seconds']:.0f} s", flush=True)
-    storage.write_json(str(file), scores | {"what": what, "seed": seed})
-
-
-def _identity(config: Config, variant: Variant) -> dict[str, Any]:
-    """All that decides a result but the seed, as JSON reads it."""
-    recipe = asdict(variant.recipe)
-    for unused in ("epochs", "validate_every", "log_every", "seed"):
-        del recipe[unused]
-    what = {
-        "model": asdict(variant.model),
-        "recipe": recipe,
-        "passes": config.passes * variant.share,
-        "data": open_manifest(config.data).content_hash,
-    }
-    return json.loads(json.dumps(what))
+        files = [_file(config, name, seed) for seed in config.seeds]
+        if found := [storage.read_json(str(file)) for file in files if file.exists()]:
+            results[name] = found
+    rows = [summary(name, runs) for name, runs in results.items()]
+    save(config.out / "recipes.md", [TABLE.text(rows)], {"results": results})
 
 
 def _file(config: Config, name: str, seed: int) -> Path:
     return config.out / f"{re.sub('[^a-z0-9]+', '-', name.lower())}-{seed}.json"
+
+
+def _run_once(config: Config, variant: Variant, file: Path, seed: int) -> None:
+    # All that decides a result but the seed.
+    recipe = replace(variant.recipe, epochs=1, validate_every=0, log_every=1, seed=0)
+    what = {
+        "model": to_json(variant.model),
+        "recipe": to_json(recipe),
+        "passes": config.passes * variant.share,
+        "data": open_manifest(config.data).content_hash,
+    }
+    if file.exists() and storage.read_json(str(file))["what"] != what:
+        raise InputError(f"{file} is of another study: choose another --out, or delete it.")
+    if not file.exists():
+        print(f"training {file.stem}", flush=True)
+        scores = train(config, variant, seed)
+        print(f"mAP {scores['map']:.2f} in {scores['seconds']:.0f} s", flush=True)
+        storage.write_json(str(file), scores | {"what": what, "seed": seed})
 
 
 if __name__ == "__main__":

@@ -9,98 +9,90 @@ Every client asks again as soon as it has its answer. The pictures are queries o
 from __future__ import annotations
 
 import json
-import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException
-from pathlib import Path
+from itertools import count
 from urllib.parse import urlsplit
 
 import numpy as np
 
-from benchmarks.tables import save, table
+from benchmarks.report import Options, Table, save
 from bridge.common import cli, storage
 from bridge.common.errors import InputError
+from bridge.common.record import Count, Positive
 from bridge.index.catalogue import Catalogue
 from bridge.index.folder import open_index_manifest
 
 PICTURES = 64
 _TIMEOUT = 120.0
 
+TABLE = Table(
+    "clients | seconds | requests | failed | per second | p50 ms | p95 ms | p99 ms "
+    "| batch, median (most)",
+    "{clients} | {seconds:.0f} | {requests:,} | {failed} | {rate:.1f} | {latency_ms[p50]:.0f} "
+    "| {latency_ms[p95]:.0f} | {latency_ms[p99]:.0f} | {median_batch:.0f} ({largest_batch})",
+)
 
-@dataclass(frozen=True)
-class ServingConfig:
+
+@dataclass(frozen=True, kw_only=True)
+class Config(Options):
     """Which service, and how hard."""
 
     address: str = "http://127.0.0.1:8000/"
     """Of the service."""
     index: str = "indexes/bridge"
     """The index that it serves, whose queries are the pictures."""
-    clients: int = 64
+    clients: Count = 64
     """That ask at the same time."""
-    seconds: float = 60.0
+    seconds: Positive = 60.0
     """For so long."""
-    top: int = 20
+    top: Count = 20
     """Results per picture."""
-    file: Path | None = None
-    """Write the table here (Markdown), and the figures beside it (JSON)."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Load:
-    """What happened: `latencies` are the seconds of each answered request, `failures` counts the
-    others by their status or error; `batches` counts answers by how many were embedded together."""
+    """Seconds of each answer, failures by kind, answers by how many were embedded together."""
 
-    seconds: float
-    latencies: tuple[float, ...]
-    failures: dict[str, int]
-    batches: dict[int, int]
+    seconds: float = 0.0
+    latencies: list[float] = field(default_factory=list)
+    failures: Counter[str] = field(default_factory=Counter)
+    batches: Counter[int] = field(default_factory=Counter)
 
     @property
     def requests(self) -> int:
         """All that were made."""
-        return len(self.latencies) + sum(self.failures.values())
-
-    def percentile(self, share: float) -> float:
-        """Milliseconds within which this share (0..100) of the answers came."""
-        return 1000 * float(np.percentile(self.latencies, share))
+        return len(self.latencies) + self.failures.total()
 
 
 def load(
     address: str, pictures: Sequence[bytes], *, clients: int, seconds: float, top: int = 20
 ) -> Load:
     """Ask a service with so many clients at once, for so long."""
-    latencies: list[float] = []
-    failures: Counter[str] = Counter()
-    batches: Counter[int] = Counter()
-    start = time.monotonic()
+    found, start = Load(), time.monotonic()
 
     def ask(client: int) -> None:
         # Each client keeps its connection, as browsers do.
         connection = HTTPConnection(urlsplit(address).netloc, timeout=_TIMEOUT)
-        number = client
-        while time.monotonic() < start + seconds:
-            picture = pictures[number % len(pictures)]
-            number += 1
+        for number in count(client):
             began = time.monotonic()
-            problem, batch = _ask(connection, picture, top)
+            if began >= start + seconds:
+                return connection.close()
+            problem, batch = _ask(connection, pictures[number % len(pictures)], top)
             if problem:
-                failures[problem] += 1
-                continue
-            latencies.append(time.monotonic() - began)
-            batches[batch] += 1
-        connection.close()
+                found.failures[problem] += 1
+            else:
+                found.latencies.append(time.monotonic() - began)
+                found.batches[batch] += 1
 
-    threads = [threading.Thread(target=ask, args=(client,)) for client in range(clients)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return Load(
-        time.monotonic() - start, tuple(latencies), dict(failures), dict(sorted(batches.items()))
-    )
+    with ThreadPoolExecutor(clients) as pool:
+        list(pool.map(ask, range(clients)))
+    found.seconds = time.monotonic() - start
+    return found
 
 
 def _ask(connection: HTTPConnection, picture: bytes, top: int) -> tuple[str, int]:
@@ -118,53 +110,35 @@ def _ask(connection: HTTPConnection, picture: bytes, top: int) -> tuple[str, int
     return "" if results else "no results", int(response.headers["X-Batch-Size"])
 
 
-def run(config: ServingConfig) -> None:
+def run(config: Config) -> None:
     """Load the service and print what came of it."""
-    pictures = _pictures(storage.absolute(config.index))
-    _warm(config.address, pictures[0])
-    result = load(
-        config.address,
-        pictures,
-        clients=config.clients,
-        seconds=config.seconds,
-        top=config.top,
-    )
-    answered = len(result.latencies)
-    sizes = np.repeat(list(result.batches), list(result.batches.values()))
-    percentiles = {f"p{share}": round(result.percentile(share), 1) for share in (50, 95, 99)}
-    row = [
-        config.clients,
-        f"{result.seconds:.0f}",
-        result.requests,
-        sum(result.failures.values()),
-        f"{answered / result.seconds:.1f}",
-        *(f"{value:.0f}" for value in percentiles.values()),
-        f"{np.median(sizes):.0f} ({sizes.max()})",
-    ]
-    header = "clients|seconds|requests|failed|per second|p50 ms|p95 ms|p99 ms|batch, median (most)"
-    figures = {
-        "clients": config.clients,
-        "seconds": result.seconds,
-        "requests": result.requests,
-        "failures": result.failures,
-        "latency_ms": percentiles,
-        "answers_by_batch_size": result.batches,
-    }
-    save(config.file, table(header.split("|"), [row]), figures)
-
-
-def _pictures(index: str) -> list[bytes]:
+    index = storage.absolute(config.index)
     examples = Catalogue(index, open_index_manifest(index)).examples(PICTURES)
     if not examples:
         raise InputError(f"The pictures of {index} are gone.")
-    return [example.picture() for example in examples]
-
-
-def _warm(address: str, picture: bytes) -> None:
-    result = load(address, [picture], clients=1, seconds=1.0, top=1)
-    if not result.latencies:
-        raise InputError(f"No search service answers at {address}: {result.failures}.")
+    pictures = [example.picture() for example in examples]
+    warm = load(config.address, pictures[:1], clients=1, seconds=1.0, top=1)
+    if not warm.latencies:
+        raise InputError(f"No search service answers at {config.address}: {dict(warm.failures)}.")
+    found = load(
+        config.address, pictures, clients=config.clients, seconds=config.seconds, top=config.top
+    )
+    p50, p95, p99 = 1000 * np.percentile(found.latencies, (50, 95, 99))
+    sizes = list(found.batches.elements())
+    figures = {
+        "clients": config.clients,
+        "seconds": found.seconds,
+        "requests": found.requests,
+        "failed": found.failures.total(),
+        "failures": found.failures,
+        "rate": len(found.latencies) / found.seconds,
+        "latency_ms": {"p50": p50, "p95": p95, "p99": p99},
+        "median_batch": np.median(sizes),
+        "largest_batch": max(sizes),
+        "answers_by_batch_size": dict(sorted(found.batches.items())),
+    }
+    save(config.out, [TABLE.text([figures])], figures)
 
 
 if __name__ == "__main__":
-    cli.main(run, ServingConfig, description=__doc__)
+    cli.main(run, Config, description=__doc__)

@@ -20,8 +20,8 @@ from bridge.common import cli, storage
 from bridge.common.record import Count, CountOrNone, check
 from bridge.model.checkpoint import save_model
 from bridge.model.registry import build_model
+from bridge.simulator.scene import ImageSide
 from pipelines import build_index, evaluate, synthesize, train
-from pipelines.stages.synthesis_options import Side
 from pipelines.stages.train_options import trainings
 
 
@@ -39,7 +39,7 @@ class DemoConfig:
     """Built-in objects per shape family, for the distractors."""
     epochs: Count = 8
     """Epochs of training."""
-    image_size: tuple[Side, Side] = (120, 160)
+    image_size: tuple[ImageSide, ImageSide] = (120, 160)
     """Height and width of the images in pixels."""
     num_workers: CountOrNone = 1
     """Training processes."""

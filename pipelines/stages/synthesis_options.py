@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
@@ -28,13 +28,11 @@ from bridge.simulator import (
 from bridge.simulator.filters import FilterName
 from bridge.simulator.objects.catalogue import select_categories
 from bridge.simulator.realism import Realism
+from bridge.simulator.scene import ImageSide
 from bridge.synthesis.plan import Kind, select_objects
 
 DISTRACTOR_INSTANCES_FROM = 1_000_000
 """Built-in distractor objects are instances that no dataset reaches."""
-
-Side = Annotated[int, Ge(16), Le(4096)]
-"""Pixels along one side of an image."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +64,7 @@ class SynthesizeConfig:
     """At most so many objects per category; default: 10 built-in ones, or all of a mesh folder."""
     trajectories: Count = 12
     """Trajectories per object, 11 images each."""
-    image_size: tuple[Side, Side] = (120, 160)
+    image_size: tuple[ImageSide, ImageSide] = (120, 160)
     """Height and width in pixels."""
     image_format: ImageFormat = "jpeg"
     """Encoding: jpeg (quality 95, full colour resolution), png or webp (both lossless)."""

@@ -9,13 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.indexes import Config, like_descriptors, random_index, run
+from benchmarks.descriptors import like_descriptors
+from benchmarks.indexes import Config, random_index, run
 
 
 def test_random_rows_look_like_descriptors() -> None:
     rows = like_descriptors(3000, 128, seed=0)
     np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, rtol=1e-5)
     np.testing.assert_array_equal(rows, like_descriptors(3000, 128, seed=0))
+    objects = np.arange(3000) // 100
+    alike = like_descriptors(3000, 128, 0, objects) @ like_descriptors(3000, 128, 0, objects)[0]
+    assert alike[:100].mean() > 0.7 and abs(alike[100:].mean()) < 0.3
     shares = np.sort(np.linalg.svd(rows, compute_uv=False) ** 2)[::-1] / 3000
     # Some 20 dimensions hold most of it, and images of an object are alike.
     assert 0.75 < shares[:20].sum() < 0.95
@@ -26,7 +30,7 @@ def test_random_rows_look_like_descriptors() -> None:
 @pytest.mark.usefixtures("ray_cluster")
 def test_a_run_writes_the_table_and_leaves_a_given_index_alone(tmp_path: Path) -> None:
     config = Config(rows=1500, queries=50, dimension=8, types=("exact", "ivfpq", "hnsw"))
-    records = run(replace(config, file=tmp_path / "table.md"))
+    records = run(replace(config, out=tmp_path / "table.md"))
     assert [record["type"] for record in records] == ["exact", "ivfpq", "hnsw"]
     assert all(record["rows"] == 1500 for record in records)
     assert records[1]["recall_at_100"] > 0.8

@@ -5,49 +5,35 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.synthesis import Config, object_costs, run, storing_seconds
-from benchmarks.synthesis_report import Results, figures, markdown, preset_size
-from benchmarks.synthesis_workers import Workers, measure_workers
+from benchmarks.synthesis import Config, cost_of_an_image, object_costs, run
 from bridge.common.errors import InputError
 from bridge.simulator import ProceduralBackgrounds, SimulatorConfig, procedural_objects
-from bridge.synthesis.plan import plan_shards
-from pipelines.stages.synthesis_options import PRESETS
-
-SIZE = (48, 64)
-SIMULATOR = SimulatorConfig(image_size=SIZE)
 
 
 def test_costs_add_up() -> None:
-    backgrounds = ProceduralBackgrounds()
-    entries, costs = object_costs(Config(objects=3, image_size=SIZE), SIMULATOR, backgrounds)
-    assert [entry.object_id for entry in entries] == [cost.object_id for cost in costs]
-    assert all(len(cost.rows) == (11 if cost.subframes else 0) for cost in costs)
-    workers = [Workers(1, 2, 9.0, 33, 400_000_000), Workers(2, 2, 4.5, 33, None)]
-    results = Results(SIZE, costs, storing_seconds(costs), [*workers, workers[0]])
-    stages = results.stages()
+    simulator = SimulatorConfig(image_size=(48, 64))
+    costs = object_costs(procedural_objects(1, 0), 3, simulator, ProceduralBackgrounds())
+    assert len({cost["entry"].object_id for cost in costs}) == 3
+    assert {len(cost["rows"]) for cost in costs} <= {0, 11}
+    found = cost_of_an_image(costs)
+    stages = found["ms_per_image"]
     assert stages["render and average"] > 0 and stages["Parquet"] > 0
-    spent = sum(cost.seconds for cost in costs) + results.storing
-    assert results.total() == pytest.approx(1000 * spent / results.images)
-    paper = PRESETS["dataset"]["paper"]
-    least = preset_size(paper)[1] * results.total() / 3.6e6
-    assert least < results.core_hours(paper) < 2 * least
-    text = markdown(results)
-    assert "2.00 times the images" in text and "400 MB" in text and "unknown" in text
-    assert json.loads(json.dumps(figures(results)))["ms_per_image"] == stages
+    spent = sum(sum(cost["stages"].values()) for cost in costs)
+    without_storing = found["total_ms_per_image"] - stages["Parquet"]
+    assert without_storing == pytest.approx(1000 * spent / found["images"])
 
 
-def test_workers_share_the_shards_and_tell_their_memory() -> None:
-    plan = plan_shards(procedural_objects(1, 0)[:3], "distractors", 1, 1, seed=0)
-    tasks = list(plan.missing(()))
-    workers = measure_workers(2, tasks, tasks[0], SIMULATOR, ProceduralBackgrounds())
-    assert (workers.processes, workers.trajectories) == (2, 1)
-    assert workers.images % 11 == 0 and workers.images > 0 and workers.seconds > 0
-    assert workers.peak_bytes is None or 50e6 < workers.peak_bytes < 2e9
-
-
-def test_the_presets_have_the_papers_numbers() -> None:
-    assert preset_size(PRESETS["dataset"]["paper"]) == (1170, 1_544_400)
-    assert preset_size(PRESETS["distractors"]["paper"]) == (1560, 1_201_200)
+def test_a_run_measures_workers(tmp_path: Path) -> None:
+    out = tmp_path / "synthesis.md"
+    run(Config(objects=2, image_size=(48, 64), shard_trajectories=1, out=out))
+    figures = json.loads(out.with_suffix(".json").read_text())
+    one, two, large = figures["workers"]
+    assert [workers["processes"] for workers in (one, two, large)] == [1, 2, 1]
+    assert one["images"] == two["images"] == large["images"] and large["trajectories"] == 2
+    assert one["rate"] == pytest.approx(one["images"] / one["seconds"])
+    # Not the memory of a process that has torch in it.
+    assert one["peak_gb"] is None or 0.05 < one["peak_gb"] < 0.6
+    assert f"Two processes make {figures['speedup']:.2f} times" in out.read_text()
 
 
 def test_too_few_objects_are_an_error(tmp_path: Path) -> None:
@@ -55,5 +41,5 @@ def test_too_few_objects_are_an_error(tmp_path: Path) -> None:
     (tmp_path / "box" / "a.glb").write_bytes(b"nothing")
     with pytest.raises(InputError, match="2 objects were asked for; 0 can be simulated"):
         run(Config(meshes=str(tmp_path), objects=2))
-    with pytest.raises(InputError, match="at least 1"):
-        run(Config(objects=0))
+    with pytest.raises(InputError, match="`objects` must be at least 1"):
+        Config(objects=0)
