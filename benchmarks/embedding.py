@@ -36,7 +36,8 @@ from bridge.model.checkpoint import save_model
 from bridge.model.embedding import default_batch_size
 from bridge.training.presets import PRESETS
 from pipelines.stages import cluster
-from pipelines.stages.embedding import EmbedOptions, Part, embed_parts
+from pipelines.stages.embedding import EmbedOptions, embed_parts
+from pipelines.stages.embedding_plan import part_of
 
 
 @dataclass(frozen=True)
@@ -111,8 +112,14 @@ def actor_rate(model: str, dataset: str, out: str, config: Config) -> float:
     needed = config.workers * config.parts
     rows = np.resize(np.arange(len(labels)), (needed, config.part))
     parts = [
-        Part(PartRecord(f"{number:05d}.parquet", "query", 0, "", ""), labels.take(own), "train")
-        for number, own in enumerate(rows)
+        part_of(
+            PartRecord(f"{number:05d}.parquet", "query", 0, "", ""),
+            labels.dataset,
+            "train",
+            labels.shards,
+            np.stack([labels.shard[own], labels.row[own]]),
+        )
+        for number, own in enumerate(np.sort(rows))
     ]
     options = EmbedOptions(model, "float32", None, config.workers, use_gpu=False)
     # When a part was written, and not when the driver hears of it, which may be much later.

@@ -25,6 +25,7 @@ from bridge.common.errors import InputError
 from bridge.common.identity import refuse_difference
 from bridge.common.manifest_writer import ManifestWriter
 from bridge.common.progress import progress
+from bridge.common.record import Count, CountOrNone, Share, check
 from bridge.dataset.manifest import Manifest, open_manifest
 from bridge.dataset.roles import DATABASE, QUERY
 from bridge.dataset.schema import DISTRACTOR_SPLIT, REAL_SPLIT, TEST_SPLIT
@@ -41,7 +42,8 @@ from bridge.index.searcher import model_of
 from bridge.model.checkpoint import model_sha256
 from bridge.model.embedding import Precision
 from pipelines.stages import cluster
-from pipelines.stages.embedding import EmbedOptions, Part, embed_parts, plan_parts
+from pipelines.stages.embedding import EmbedOptions, embed_parts
+from pipelines.stages.embedding_plan import Part, plan_parts
 from pipelines.stages.indexing import IndexOptions, build_search_index, is_current
 
 
@@ -61,21 +63,24 @@ class BuildIndexConfig:
     """Folder of the index."""
     add: tuple[str, ...] = ()
     """Datasets to add to the index that is in --out; --model, --data and so on are its own then."""
-    seed: int = 0
+    seed: CountOrNone = 0
     """Of the selection of queries and database."""
     index: tyro.conf.OmitArgPrefixes[IndexOptions] = field(default_factory=IndexOptions)
-    num_workers: int | None = None
+    num_workers: Count | None = None
     """Processes that embed; default: one per GPU, or per CPU."""
     use_gpu: bool | None = None
     """Whether each of them has a GPU; default: where the cluster has any."""
     precision: Precision | None = None
     """In which the network computes; default: bfloat16 on GPUs, float32 on CPUs."""
-    batch_size: int | None = None
+    batch_size: Count | None = None
     """Images per forward pass; default: 64, on CPUs fewer where they are large."""
-    max_rejected: float = 0.01
+    max_rejected: Share = 0.01
     """Give up when more than this share of the images cannot be decoded."""
-    num_cpus: int | None = None
+    num_cpus: Count | None = None
     """CPUs of the local cluster that is started where none is running; default: all."""
+
+    def __post_init__(self) -> None:
+        check(self)
 
 
 def run(config: BuildIndexConfig) -> IndexManifest:
@@ -245,8 +250,8 @@ def _finish_parts(
     """Records of all parts by key: those there are, those of other indexes, those made now."""
     records = {record.key: record for record in manifest.parts}
     missing = [part for part in parts if part.record.key not in records]
-    total = sum(len(part.labels) for part in parts)
-    before = total - sum(len(part.labels) for part in missing)
+    total = sum(map(len, parts))
+    before = total - sum(map(len, missing))
     with (
         ManifestWriter(out, manifest, IndexManifest.with_parts) as writer,
         progress("embed", total, "images", before) as bar,
@@ -260,7 +265,7 @@ def _finish_parts(
         others = finished_parts(out.rpartition("/")[0])
         for part in missing:
             other = others.get(part.record.key)
-            copied = copy_part(other, out, part.record.path, part.labels.dataset) if other else None
+            copied = copy_part(other, out, part.record.path, part.dataset) if other else None
             if copied:
                 finished(copied)
         left = [part for part in missing if part.record.key not in records]
@@ -271,7 +276,7 @@ def _finish_parts(
 
 def _check_counts(manifest: IndexManifest, parts: Sequence[Part], max_rejected: float) -> None:
     """Every row that went in came out, or is named as unreadable; few enough are."""
-    rows_in = sum(len(part.labels) for part in parts)
+    rows_in = sum(map(len, parts))
     rows_out = sum(part.rows for part in manifest.parts)
     # An image that has two roles went in twice.
     left_out = sum(len(part.unreadable) for part in manifest.parts)

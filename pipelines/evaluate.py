@@ -22,6 +22,7 @@ import torch
 from bridge.common import cli, storage
 from bridge.common.errors import InputError
 from bridge.common.progress import progress
+from bridge.common.record import CountOrNone, check
 from bridge.dataset.manifest import open_manifest
 from bridge.dataset.roles import QUERY
 from bridge.evaluation.method import blur_severities, estimates
@@ -52,12 +53,15 @@ class EvaluateConfig:
     """Folder of the report."""
     title: str = "Retrieval robust to object motion blur"
     """Heading of the report."""
-    galleries_per_level: int = 2
+    galleries_per_level: CountOrNone = 2
     """Random queries of each blur level whose results are shown."""
-    extreme_galleries: int = 3
+    extreme_galleries: CountOrNone = 3
     """Best queries, worst queries and hardest distractors that are shown, of each so many."""
-    seed: int = 0
+    seed: CountOrNone = 0
     """Of the random choices among queries."""
+
+    def __post_init__(self) -> None:
+        check(self)
 
 
 @dataclass(frozen=True)

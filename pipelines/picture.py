@@ -13,12 +13,15 @@ worst of them.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import pyarrow.compute as pc
+from annotated_types import MinLen
 
 from bridge.common import cli, storage
 from bridge.common.errors import InputError
+from bridge.common.record import Count, CountOrNone, check
 from bridge.dataset.labels import read_labels
 from bridge.dataset.manifest import open_manifest
 from bridge.dataset.roles import DATABASE, DISTRACTOR, QUERY
@@ -47,10 +50,20 @@ class PictureConfig:
     """The picture, a JPEG of 300 kB at most."""
     query: str | None = None
     """The image_id of a query of the index; default: a typical one of the most blurred."""
-    windows: tuple[int, ...] = (0, 2, 4, 6, 8, 10)
+    windows: Annotated[tuple[CountOrNone, ...], MinLen(2)] = (
+        0,
+        2,
+        4,
+        6,
+        8,
+        10,
+    )
     """The exposures of the top row, in sub-trajectories: 0 is sharp, 10 the longest."""
-    top: int = 10
+    top: Count = 10
     """Results that are shown."""
+
+    def __post_init__(self) -> None:
+        check(self)
 
 
 def run(config: PictureConfig) -> str:
@@ -60,8 +73,6 @@ def run(config: PictureConfig) -> str:
         InputError: the index is not of this dataset or knows no such query, an exposure or an
             image is not there.
     """
-    if len(config.windows) < 2 or config.top < 1:
-        raise InputError("A picture needs two of `windows` at least, and a positive `top`.")
     data = storage.absolute(config.data)
     manifest = open_index_manifest(storage.absolute(config.index))
     if open_manifest(data).content_hash not in manifest.datasets.values():

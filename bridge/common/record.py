@@ -21,6 +21,7 @@ from __future__ import annotations
 import dataclasses
 import gc
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -35,6 +36,9 @@ from bridge.common import storage
 from bridge.common.errors import InputError
 
 Record = TypeVar("Record")
+
+_SHOULD = re.compile(r"^\w+ should")
+"""As errors of pydantic begin."""
 
 Count = Annotated[int, Ge(1)]
 """At least one."""
@@ -133,10 +137,15 @@ def _complaint(error: ValidationError) -> str:
             expected = f"must be at most {limits['le']:g}"
         case "less_than":
             expected = f"must be less than {limits['lt']:g}"
+        case "too_short":
+            expected = f"must have at least {limits['min_length']} items"
         case "json_invalid":
             return "is not valid JSON"
+        case "value_error":
+            # A dataclass within has checked itself.
+            return str(limits["error"]).removesuffix(".")
         case _:
-            expected = first["msg"].replace("Input should be", "must be")
+            expected = _SHOULD.sub("must", first["msg"])
     shown = repr(first["input"])
     return f"{expected}, not {shown if len(shown) <= 100 else shown[:97] + '...'}"
 

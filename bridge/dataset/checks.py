@@ -184,7 +184,7 @@ def first_of_each(problems: Iterable[str]) -> list[str]:
 
 
 def verify_manifest(manifest: Manifest, stated_counts: Mapping[str, Any]) -> list[str]:
-    """Check what concerns the whole dataset: complete, counts, no object in two splits, options.
+    """Check what concerns the whole dataset: complete, counts, no object in two splits.
 
     Args:
         manifest: as it was read.
@@ -193,8 +193,6 @@ def verify_manifest(manifest: Manifest, stated_counts: Mapping[str, Any]) -> lis
     problems = [] if manifest.complete else ["the dataset is not complete"]
     if manifest.counts() != stated_counts:
         problems.append("the counts are not the sums over the shards")
-    if not isinstance(manifest.config, Mapping):
-        problems.append("the config is not a table of options")
     if manifest.complete:
         problems += _missing_shards(manifest.shards)
     splits: dict[str, set[str]] = defaultdict(set)

@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 from bridge.common import storage
 from bridge.common.errors import InputError
 from bridge.dataset import splits
-from bridge.dataset.labels import Labels
+from bridge.dataset.labels import Labels, paths_of_split
 from bridge.dataset.manifest import Manifest, open_manifest
 from bridge.dataset.roles import DATABASE, DATABASE_PER_LEVEL, QUERY, TRAIN, VALIDATION
 from bridge.dataset.schema import REAL_SPLIT, TEST_SPLIT, TRAIN_SPLIT, VALIDATION_SPLIT
@@ -187,8 +187,7 @@ def _check_images(
 
 
 def _image_ids(dataset: str, manifest: Manifest, wanted: Iterable[str]) -> pa.Array:
-    records = (result.record for result in manifest.shards.values())
-    paths = sorted(record.path for record in records if record.split in wanted)
+    paths = paths_of_split(manifest, *wanted)
 
     def read(path: str) -> pa.ChunkedArray:
         with open_shard(dataset, path) as shard:

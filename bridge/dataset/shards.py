@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from bridge.common import storage
@@ -92,22 +94,36 @@ def open_shard(dataset: str, path: str) -> pq.ParquetFile:
         raise InputError(f"The shard {target} is damaged: {error}") from error
 
 
-def read_images(dataset: str, path: str, rows: np.ndarray) -> list[bytes]:
-    """Encoded images of some rows of a shard, in the order asked for.
+def read_rows(
+    dataset: str, path: str, rows: np.ndarray, columns: Sequence[str] | None = None
+) -> pa.Table:
+    """Some rows of a shard (int [N]), in the order asked for; all columns, or some.
 
-    Reads only the row groups that hold them.
+    Reads only the row groups that hold them, one at a time: a group's images are many times what
+    is wanted of it where rows are far between.
     """
     with open_shard(dataset, path) as shard:
         sizes = [shard.metadata.row_group(i).num_rows for i in range(shard.num_row_groups)]
         starts = np.concatenate([[0], np.cumsum(sizes)])
         groups = np.searchsorted(starts, rows, side="right") - 1
-        images: dict[int, bytes] = {}
+        taken = [shard.read_row_groups([], columns=columns)]
         for group in np.unique(groups):
-            column = shard.read_row_group(int(group), columns=["image"]).column("image")
-            encoded = pa.compute.struct_field(column.combine_chunks(), "bytes")
-            for row in np.unique(rows[groups == group]):
-                images[int(row)] = encoded[int(row - starts[group])].as_py()
-    return [images[int(row)] for row in rows]
+            table = shard.read_row_group(int(group), columns=columns)
+            taken.append(table.take(pa.array(rows[groups == group] - starts[group])))
+    order = np.argsort(groups, kind="stable")
+    table = pa.concat_tables(taken)
+    in_order = bool((np.diff(order) == 1).all())
+    return table if in_order else table.take(pa.array(np.argsort(order)))
+
+
+def images_of(table: pa.Table) -> list[bytes]:
+    """The encoded images of rows of a shard."""
+    return pc.struct_field(table["image"], "bytes").to_pylist()
+
+
+def read_images(dataset: str, path: str, rows: np.ndarray) -> list[bytes]:
+    """Encoded images of some rows of a shard, as `read_rows`."""
+    return images_of(read_rows(dataset, path, rows, ["image"]))
 
 
 def image_bytes(dataset: str, path: str, rows: np.ndarray) -> int:

@@ -7,7 +7,7 @@ so that adding an object to a dataset changes nothing for the others.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -124,9 +124,10 @@ def training_rows(labels: Labels, seed: int, *, sharp_only: bool = False) -> np.
     rows = []
     for name, table in _tables(labels):
         rng = rng_for(seed, "training", name)
-        for level, trajectories in table.assignment(rng).items():
-            rows += [table.pick(trajectory, level, rng) for trajectory in trajectories]
-    return np.sort(np.array(rows, dtype=np.int64))
+        assigned = table.assignment(rng)
+        picked = [table.pick(t, lv, rng) for lv, members in assigned.items() for t in members]
+        rows.append(np.array(picked, np.int64))
+    return _sorted_rows(rows)
 
 
 @dataclass(frozen=True)
@@ -151,26 +152,38 @@ def queries_and_database(labels: Labels, seed: int) -> QueriesAndDatabase:
     has fewer than 12 trajectories, rounding up at every level would leave no database: a sixth of
     all of them are query trajectories then.
     """
+    sides = [_sides_of_object(name, table, seed) for name, table in _tables(labels)]
+    return _together(sides)
+
+
+def _sides_of_object(name: str, table: _ObjectTable, seed: int) -> QueriesAndDatabase:
     queries: list[int] = []
     database: list[int] = []
     per_level: list[int] = []
-    for name, table in _tables(labels):
-        rng = rng_for(seed, "queries", name)
-        levels_rng = rng_for(seed, "per level", name)
-        assigned = table.assignment(rng)
-        groups = [[(t, level) for t in members] for level, members in assigned.items()]
-        if sum(map(len, groups)) < 2 * BLUR_LEVELS:
-            groups = [[pair for group in groups for pair in group]]
-        for group in groups:
-            shuffled = [group[i] for i in rng.permutation(len(group))]
-            num_queries = -(-len(shuffled) // 6)
-            for trajectory, _ in shuffled[:num_queries]:
-                queries += [table.pick(trajectory, lv, rng) for lv in table.levels_of(trajectory)]
-            database += [table.pick(t, lv, rng) for t, lv in shuffled[num_queries:]]
-            for trajectory, _ in shuffled[num_queries:]:
-                levels = table.levels_of(trajectory)
-                per_level += [table.pick(trajectory, level, levels_rng) for level in levels]
-    return QueriesAndDatabase(*map(_sorted_rows, (queries, database, per_level)))
+    rng = rng_for(seed, "queries", name)
+    levels_rng = rng_for(seed, "per level", name)
+    assigned = table.assignment(rng)
+    groups = [[(t, level) for t in members] for level, members in assigned.items()]
+    if sum(map(len, groups)) < 2 * BLUR_LEVELS:
+        groups = [[pair for group in groups for pair in group]]
+    for group in groups:
+        shuffled = [group[i] for i in rng.permutation(len(group))]
+        num_queries = -(-len(shuffled) // 6)
+        for trajectory, _ in shuffled[:num_queries]:
+            queries += [table.pick(trajectory, lv, rng) for lv in table.levels_of(trajectory)]
+        database += [table.pick(t, lv, rng) for t, lv in shuffled[num_queries:]]
+        for trajectory, _ in shuffled[num_queries:]:
+            levels = table.levels_of(trajectory)
+            per_level += [table.pick(trajectory, level, levels_rng) for level in levels]
+    # Arrays, because a number in a list takes five times the memory.
+    return QueriesAndDatabase(*(np.array(r, np.int64) for r in (queries, database, per_level)))
+
+
+def _together(sides: Sequence[QueriesAndDatabase]) -> QueriesAndDatabase:
+    names = ("queries", "database", "per_level")
+    return QueriesAndDatabase(
+        *(_sorted_rows([getattr(side, name) for side in sides]) for name in names)
+    )
 
 
 def real_queries_and_database(labels: Labels) -> QueriesAndDatabase:
@@ -179,20 +192,19 @@ def real_queries_and_database(labels: Labels) -> QueriesAndDatabase:
     Of several such trajectories it is the first one; all others are the database. The paper gives
     no rule; this one reproduces the counts of its Table 1.
     """
-    queries: list[int] = []
-    database: list[int] = []
+    sides = []
     for _, table in _tables(labels):
         names, counts = np.unique(table.trajectory, return_counts=True)
         is_query = table.trajectory == names[counts.argmin()]
-        queries += table.rows[is_query].tolist()
-        database += table.rows[~is_query].tolist()
-    return QueriesAndDatabase(*map(_sorted_rows, (queries, database, [])))
+        nothing = np.zeros(0, np.int64)
+        sides.append(QueriesAndDatabase(table.rows[is_query], table.rows[~is_query], nothing))
+    return _together(sides)
 
 
-def _sorted_rows(rows: list[int]) -> np.ndarray:
-    return np.sort(np.array(rows, dtype=np.int64))
+def _sorted_rows(rows: Sequence[np.ndarray]) -> np.ndarray:
+    return np.sort(np.concatenate([np.zeros(0, np.int64), *rows]))
 
 
-def distractor_rows(labels: Labels) -> np.ndarray:
-    """Distractors: every image of the blur levels 1..6, int64 [rows]."""
-    return np.flatnonzero(labels.blur_level <= BLUR_LEVELS)
+def distractor_rows(blur_level: np.ndarray) -> np.ndarray:
+    """Distractors: every image of the blur levels 1..6, int64 [rows]; levels are int [N]."""
+    return np.flatnonzero(blur_level <= BLUR_LEVELS)

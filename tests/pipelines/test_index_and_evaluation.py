@@ -29,7 +29,7 @@ from bridge.model.network import Bridge
 from pipelines import build_index, evaluate
 from pipelines.build_index import BuildIndexConfig
 from pipelines.evaluate import EvaluateConfig
-from pipelines.stages import embedding
+from pipelines.stages import embedding, embedding_plan
 from tests.factories import make_dataset
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
@@ -60,10 +60,10 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> BuildIndexConfig:
 
 @pytest.fixture(scope="module")
 def index(config: BuildIndexConfig) -> Path:
-    original = embedding.ROWS_PER_PART
-    embedding.ROWS_PER_PART = 64  # several parts, so that both actors work
+    original = embedding_plan.ROWS_PER_PART
+    embedding_plan.ROWS_PER_PART = 64  # several parts, so that both actors work
     build_index.run(config)
-    embedding.ROWS_PER_PART = original
+    embedding_plan.ROWS_PER_PART = original
     return Path(config.out)
 
 
@@ -132,7 +132,9 @@ def test_again_does_nothing_and_missing_parts_come_back(
     manifest |= {"parts": manifest["parts"][1::2], "complete": False}
     (copy / "manifest.json").write_text(json.dumps(manifest))
     (copy / "index.faiss").unlink()
-    monkeypatch.setattr(embedding, "ROWS_PER_PART", 64)
+    monkeypatch.setattr(embedding_plan, "ROWS_PER_PART", 64)
+    # Fewer blocks than parts, as for very many.
+    monkeypatch.setattr(embedding, "MOST_BLOCKS", 2)
     build_index.run(replace(config, out=str(copy)))
     for path in (index / "descriptors").iterdir():
         assert (copy / "descriptors" / path.name).read_bytes() == path.read_bytes()
@@ -155,7 +157,7 @@ def test_other_models_and_overlapping_distractors_are_refused(
 def test_parts_of_other_indexes_are_taken_over(
     index: Path, config: BuildIndexConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(embedding, "ROWS_PER_PART", 64)
+    monkeypatch.setattr(embedding_plan, "ROWS_PER_PART", 64)
 
     def embed_nothing(parts: list, *_: object) -> list:
         assert not parts

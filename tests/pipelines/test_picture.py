@@ -76,9 +76,9 @@ def test_the_query_is_otherwise_typical_of_the_most_blurred(
     ("change", "complaint"),
     [
         ({"query": "shape0/000/999/0"}, "no query 'shape0/000/999/0'"),
-        ({"windows": (0,)}, "two of `windows`"),
+        ({"windows": (0,)}, "`windows` must have at least 2 items"),
         ({"windows": (0, 11)}, "no test image"),
-        ({"top": 0}, "positive `top`"),
+        ({"top": 0}, "`top` must be at least 1"),
     ],
 )
 def test_mistakes_are_named(config: PictureConfig, change: dict, complaint: str) -> None:

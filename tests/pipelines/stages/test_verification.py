@@ -97,7 +97,6 @@ def test_datasets_are_simulated_again_with_their_erosion_and_filter(
 @pytest.mark.parametrize(
     ("config", "found"),
     [
-        (["image_size"], "manifest.json: the config is not a table of options"),
         ({"image_size": [24]}, "another command made this dataset"),
         (SynthesizeConfig(image_size=(24, 32)).identity() | {"realism": 5}, "another command"),
         (SynthesizeConfig(image_size=(24, 32)).identity() | {"image_size": [24]}, "another"),
@@ -109,7 +108,7 @@ def test_damaged_options_end_in_no_traceback(
     make_dataset(tmp_path, {"train": 1}, trajectories=1)
     path = tmp_path / "manifest.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"config": config}))
-    assert verify(str(tmp_path), 2) is isinstance(config, dict)
+    assert verify(str(tmp_path), 2)
     assert found in capsys.readouterr().out
 
 
