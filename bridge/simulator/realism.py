@@ -18,7 +18,6 @@ from bridge.common.images import decode
 from bridge.common.record import check
 from bridge.simulator.renderers.lighting import GAMMA, Lamp, Lighting
 
-MAX_SENSOR_NOISE = 50.0
 JPEG_QUALITY = (25, 85)
 """Lowest and highest quality of images that were compressed before."""
 LAMP_DISTANCE = (8, 14)
@@ -46,7 +45,7 @@ class Realism:
     linear_blur: bool = False
     """Average over the exposure, and mix with the background, in linear light (Eq. 3 with
     intensities), as sensors do, instead of in display values."""
-    sensor_noise: Annotated[float, Ge(0), Le(MAX_SENSOR_NOISE)] = 0.0
+    sensor_noise: Annotated[float, Ge(0), Le(50)] = 0.0
     """Shot and read noise: its standard deviation at mid-grey in display values 0..255, at
     most 50."""
     jpeg_artefacts: bool = False

@@ -40,9 +40,9 @@ from bridge.simulator.renderers.protocol import Renderer
 from bridge.simulator.trajectory import Trajectory, curve, sample_trajectory
 
 ImageSide = Annotated[int, Ge(16), Le(4096)]
-"""In pixels."""
+"""Pixels along one side of an image."""
 SubframeStep = Annotated[float, Ge(0.05), Le(4)]
-"""In pixels."""
+"""Pixels that the fastest point of the object moves between two sub-frames."""
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
-
-from annotated_types import Ge, Le
+from typing import Any, Literal
 
 from bridge.common import cli, storage
 from bridge.common.errors import InputError
@@ -28,7 +26,7 @@ from bridge.simulator import (
 from bridge.simulator.filters import FilterName
 from bridge.simulator.objects.catalogue import select_categories
 from bridge.simulator.realism import Realism
-from bridge.simulator.scene import ImageSide
+from bridge.simulator.scene import ImageSide, SubframeStep
 from bridge.synthesis.plan import Kind, select_objects
 
 DISTRACTOR_INSTANCES_FROM = 1_000_000
@@ -70,7 +68,7 @@ class SynthesizeConfig:
     """Encoding: jpeg (quality 95, full colour resolution), png or webp (both lossless)."""
     renderer: RendererName = "raster"
     """What draws the objects: raster (CPU), gl (OpenGL) or cycles (Blender, as in the paper)."""
-    subframe_step: Annotated[float, Ge(0.05), Le(4)] = 1.0
+    subframe_step: SubframeStep = 1.0
     """Pixels that the fastest point of the object moves between two sub-frames, 0.05 to 4."""
     filter: FilterName = "coverage"
     """Which motions are kept: coverage (the object covers enough of six frames, and similar shares
@@ -179,7 +177,7 @@ def from_identity(options: Any) -> SynthesizeConfig | None:
 
 
 def check_options(config: SynthesizeConfig) -> None:
-    """Raise InputError for options that do not go together, or a group's out of its range."""
+    """Raise InputError for options that do not go together."""
     if config.preset == "paper" and config.meshes is None and config.verify is None:
         raise InputError("--preset paper needs --meshes: the built-in objects are too few for it.")
 
