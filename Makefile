@@ -5,9 +5,9 @@ CYCLES := .venv-cycles
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo test lint lock clean cycles chaos
+.PHONY: help setup demo test test-long lint lock clean cycles chaos
 help: ## show this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 11
 
 setup: $(READY) ## create .venv with everything pinned in constraints.txt
 
@@ -29,6 +29,9 @@ demo: setup ## the whole chain on generated data, in less than ten minutes on tw
 
 test: setup ## the test suite
 	$(BIN)/python -m pytest
+
+test-long: setup ## the tests that take minutes, such as the example notebook
+	$(BIN)/python -m pytest -m long
 
 chaos: setup ## kill a simulation, a training and an index at random points; no result may change (long)
 	$(BIN)/python -m tests.chaos synthesis -- --objects-per-category 6 --trajectories 12

@@ -32,12 +32,15 @@ from bridge.common.images import decode_batch
 from bridge.common.record import Count
 from bridge.dataset.labels import read_labels
 from bridge.dataset.manifest import open_manifest
+from bridge.dataset.roles import QUERY
+from bridge.dataset.schema import TRAIN_SPLIT
 from bridge.index.folder import PartRecord
 from bridge.model.checkpoint import save_model
 from bridge.model.embedding import default_batch_size
 from bridge.training.presets import PRESETS
 from pipelines.stages import cluster
-from pipelines.stages.embedding import EmbedOptions, Part, embed_parts
+from pipelines.stages.embedding import EmbedOptions, embed_parts
+from pipelines.stages.embedding_plan import part_of
 
 TABLE = Table(
     "network | bare, images/s | and decoding | build_index.py | of bare | of bare and decoding",
@@ -79,7 +82,7 @@ def _bare(
     torch.set_num_threads(1)
     network = bridge.load(model)
     batch = default_batch_size(network)
-    labels = read_labels(dataset, open_manifest(dataset), "train")
+    labels = read_labels(dataset, open_manifest(dataset), TRAIN_SPLIT)
     encoded = labels.take(np.arange(batch)).read_images()
     pixels = np.empty((batch, *network.config.image_size, 3), np.uint8)
     decode_batch(encoded, pixels)
@@ -101,12 +104,13 @@ def _bare(
 
 def actor_rate(model: str, dataset: str, out: str, config: Config) -> float:
     """Images per second of the actors, from the first part that each of them has finished on."""
-    labels = read_labels(dataset, open_manifest(dataset), "train")
+    labels = read_labels(dataset, open_manifest(dataset), TRAIN_SPLIT)
     rows = np.resize(np.arange(len(labels)), (config.workers * config.parts, config.part))
-    parts = [
-        Part(PartRecord(f"{number:05d}.parquet", "query", 0, "", ""), labels.take(own), "train")
-        for number, own in enumerate(rows)
-    ]
+    parts = []
+    for number, own in enumerate(np.sort(rows)):
+        record = PartRecord(f"{number:05d}.parquet", QUERY, 0, "", "")
+        places = np.stack([labels.shard[own], labels.row[own]])
+        parts.append(part_of(record, dataset, TRAIN_SPLIT, labels.shards, places))
     options = EmbedOptions(model, "float32", None, config.workers, use_gpu=False)
     # When a part was written, and not when the driver hears of it, which may be much later.
     done = sorted(
@@ -119,7 +123,7 @@ def actor_rate(model: str, dataset: str, out: str, config: Config) -> float:
 
 def run(config: Config) -> dict[str, Any]:
     """Images per second of all three, and of the actors as a share of the other two."""
-    network = replace(PRESETS[config.preset].model, num_classes=0)
+    network = replace(PRESETS["bridge"][config.preset].model, num_classes=0)
     with (
         tempfile.TemporaryDirectory() as out,
         dataset_or_pictures(config.data, min(config.part, 512), config.stored_size) as dataset,

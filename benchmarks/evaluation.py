@@ -24,7 +24,7 @@ from benchmarks.descriptors import like_descriptors
 from benchmarks.report import Options, Table, in_processes, machine, peak_gb, save
 from bridge.common import cli
 from bridge.common.record import Count
-from bridge.metrics import DISTRACTOR, evaluate_by_database_blur_level, evaluate_retrieval
+from bridge.metrics import UNLABELLED, evaluate_by_database_blur_level, evaluate_retrieval
 
 if TYPE_CHECKING:
     import torch
@@ -98,7 +98,7 @@ def random_data(config: Config, size: Size) -> Data:
     objects[known:] += config.objects
     levels = rng.choice(np.arange(1, 7), total, p=LEVEL_SHARES)
     made = like_descriptors(total, config.dimension, config.seed, objects, config.noise)
-    objects[known:] = DISTRACTOR
+    objects[known:] = UNLABELLED
     q = size.queries
     return Data(made[:q], made[q:], objects[:q], objects[q:], levels[:q], levels[q:])
 
@@ -162,7 +162,7 @@ def measure_reference(data: Data, size: Size, num_queries: int) -> dict[str, Any
     import torch
 
     one_hot = torch.zeros(len(data.database), int(data.query_labels.max()) + 1)
-    real = np.flatnonzero(data.database_labels != DISTRACTOR)
+    real = np.flatnonzero(data.database_labels != UNLABELLED)
     one_hot[real, data.database_labels[real]] = 1
     levels = data.database_levels if size.per_level else np.zeros_like(data.database_levels)
     groups = [torch.from_numpy(np.flatnonzero(levels == level)) for level in np.unique(levels)]

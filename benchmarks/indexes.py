@@ -22,9 +22,8 @@ from benchmarks.descriptors import ROWS_PER_PART, like_descriptors
 from benchmarks.report import Options, Table, save
 from bridge.common import cli, storage
 from bridge.common.record import Count
+from bridge.dataset.roles import DATABASE, QUERY
 from bridge.index.folder import (
-    DATABASE,
-    QUERY,
     IndexManifest,
     PartRecord,
     descriptor_schema,

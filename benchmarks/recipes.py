@@ -26,8 +26,8 @@ from bridge.common.errors import InputError
 from bridge.common.progress import progress
 from bridge.common.record import to_json
 from bridge.dataset.manifest import open_manifest
-from bridge.model.backbones import Norm
-from bridge.model.network import QUICK, Bridge, ModelConfig
+from bridge.model.config import QUICK, ModelConfig, Norm
+from bridge.model.registry import build_model
 from bridge.training.augmentation import Augmentation
 from bridge.training.bliss import BlissConfig
 from bridge.training.losses import LossConfig
@@ -74,8 +74,10 @@ def variants() -> dict[str, Variant]:
     The network is that of the quick preset throughout, with the paper's treatment of its norms in
     the paper's. Steps have 60 to 224 images; image passes are equal.
     """
-    strong = Variant(PRESETS["quick"].model, PRESETS["quick"].recipe)
-    paper = Variant(replace(QUICK, norm="none", imagenet_norm=False), PRESETS["paper"].recipe)
+    strong = Variant(PRESETS["bridge"]["quick"].model, PRESETS["bridge"]["quick"].recipe)
+    paper = Variant(
+        replace(QUICK, norm="none", imagenet_norm=False), PRESETS["bridge"]["paper"].recipe
+    )
     folded = Variant(strong.model, replace(paper.recipe, learning_rate=1e-3))
     tuples = replace(strong.recipe.loss, pairs="tuple")
     weight = replace(strong.recipe.loss, classification=LossConfig().classification)
@@ -112,7 +114,7 @@ def train(config: Config, variant: Variant, seed: int) -> dict[str, Any]:
     recipe = replace(variant.recipe, seed=seed, steps=steps)
     data = load(config.data, recipe)
     torch.manual_seed(seed)
-    model = Bridge(replace(variant.model, num_classes=len(data.labels.objects)), "imagenet")
+    model = build_model(replace(variant.model, num_classes=len(data.labels.objects)), "imagenet")
     trainer = Trainer(model, recipe, data, None, threads=config.threads)
     started = time.monotonic()
     with progress(f"seed {seed}", steps, "steps") as counter:
@@ -163,8 +165,8 @@ def main(config: Config) -> None:
         files = [_file(config, name, seed) for seed in config.seeds]
         if found := [storage.read_json(str(file)) for file in files if file.exists()]:
             results[name] = found
-    rows = [summary(name, runs) for name, runs in results.items()]
-    save(config.out / "recipes.md", [TABLE.text(rows)], {"results": results})
+    text = TABLE.text(summary(name, runs) for name, runs in results.items())
+    save(config.out / "recipes.md", [text], {"results": results})
 
 
 def _file(config: Config, name: str, seed: int) -> Path:

@@ -107,7 +107,7 @@ def run(config: Config) -> dict[str, Any]:
     if config.device == "cuda" and not gpu:
         raise InputError("There is no GPU here that torch can use: leave out --device cuda.")
     device, compute = "cuda" if gpu else "cpu", Compute(compile=gpu)
-    preset, named = PRESETS[config.preset], {"preset": config.preset}
+    preset, named = PRESETS["bridge"][config.preset], {"preset": config.preset}
     figures: dict[str, Any] = {"device": device} | named
     text = [
         "# Speed of training",

@@ -27,7 +27,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from bridge.common.images import Encoded, decode
 from bridge.dataset.manifest import open_manifest
-from bridge.model.network import Bridge, ModelConfig
+from bridge.model.config import ModelConfig
+from bridge.model.method import RetrievalModel
+from bridge.model.registry import build_model
 from bridge.training.bliss import BlissConfig, BlissSampler
 from bridge.training.data import Batch, TrainingData, prefetch, select_training_images
 from bridge.training.losses import LossInputs, joint_loss
@@ -61,7 +63,7 @@ class OneByOne:
     ways can be compared.
     """
 
-    def __init__(self, model: Bridge, recipe: Recipe, device: str) -> None:
+    def __init__(self, model: RetrievalModel, recipe: Recipe, device: str) -> None:
         """Train `model` in place, which has all heads, with losses within tuples."""
         self.model = model.to(device, memory_format=torch.contiguous_format).train()
         self.model.backbone.register_forward_pre_hook(
@@ -86,15 +88,15 @@ class OneByOne:
 
     def _losses(self, batch: Batch, rows: slice) -> dict[str, torch.Tensor]:
         outputs = [self.model(image[None]) for image in batch.images[rows].float() / 255]
-        descriptors, blur, box = (torch.cat(parts) for parts in zip(*outputs, strict=True))
+        descriptors, visibility, box = (torch.cat(parts) for parts in zip(*outputs, strict=True))
         inputs = LossInputs(
             descriptors=descriptors,
-            blur=blur,
+            visibility=visibility,
             box=box,
             objects=batch.objects[rows],
             positions=batch.positions[rows],
-            blur_values=batch.blur_values[rows],
-            boxes=batch.boxes[rows],
+            true_visibility=batch.visibility[rows],
+            true_box=batch.boxes[rows],
             supervised=torch.arange(batch.tuple_size, device=box.device) == 0,
             valid=batch.valid[rows],
             tuple_size=batch.tuple_size,
@@ -102,22 +104,15 @@ class OneByOne:
         return joint_loss(inputs, self.model.classifier, self._recipe.loss, self._recipe.bliss)
 
 
-def new_model(network: ModelConfig, classes: int = 0) -> Bridge:
+def new_model(network: ModelConfig, classes: int = 0) -> RetrievalModel:
     """The network with random weights and a classifier for at least so many objects."""
     torch.manual_seed(0)
-    return Bridge(replace(network, num_classes=max(network.num_classes, classes)))
+    return build_model(replace(network, num_classes=max(network.num_classes, classes)))
 
 
 def load(dataset: str, recipe: Recipe | None = None) -> TrainingData:
     """What a recipe, the paper's by default, trains on of a dataset."""
-    recipe = recipe or Recipe()
-    return select_training_images(
-        dataset,
-        open_manifest(dataset),
-        recipe.seed,
-        blur_target=recipe.blur_target,
-        bliss=recipe.bliss,
-    ).load()
+    return select_training_images(dataset, open_manifest(dataset), recipe or Recipe()).load()
 
 
 def measure_step(
@@ -223,7 +218,7 @@ def median_seconds(
 
 
 @torch.no_grad()
-def forward_flops(model: Bridge) -> int:
+def forward_flops(model: RetrievalModel) -> int:
     """Of one image at the network's size; an addition and a multiplication count as two."""
     with FlopCounterMode(display=False) as counter:
         model(torch.zeros(1, 3, *model.config.image_size))

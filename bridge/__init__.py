@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bridge.model.checkpoint import load
+    from bridge.model.registry import create_model
 
     __version__: str
 
-__all__ = ["__version__", "load"]
+__all__ = ["__version__", "create_model", "load"]
 
 
 def __getattr__(name: str) -> Any:
@@ -23,6 +24,10 @@ def __getattr__(name: str) -> Any:
         from bridge.model.checkpoint import load
 
         return load
+    if name == "create_model":
+        from bridge.model.registry import create_model
+
+        return create_model
     if name == "__version__":
         from importlib.metadata import version
 

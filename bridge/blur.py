@@ -1,4 +1,4 @@
-"""How blurred an image is: blur severity, blur level and bounding box (paper Sec. 3.1, Eq. 3-6).
+"""How blurred an image is: blur severity, blur level and bounding box (paper Sec. 3.2, Eq. 3-6).
 
 Everything follows from the opacity of the moving object, alpha = P * M in the paper's notation:
 the share of the exposure during which the object covers a pixel, in 0..1.
@@ -9,6 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 NUM_LEVELS = 10
+NUM_WINDOWS = 10
+"""Blurred images of a trajectory, of 1 to so many sub-trajectories; window 0 is sharp (Sec. 4)."""
 
 _EDGE_TOLERANCE = 1e-6
 """Values this close to the edge of a level count as on it, so float32 storage moves no level."""
@@ -46,8 +48,9 @@ def blur_value(alpha: np.ndarray, erosion: int = 1) -> float:
 
     Args:
         alpha: opacity [H, W] in 0..1.
-        erosion: passes of a 3x3 square kernel over alpha > 0. What lies outside the image does
-            not erode.
+        erosion: pixels that the silhouette alpha > 0 loses on each side: n passes of a 3x3
+            square kernel, which are one of (2n + 1) x (2n + 1). What lies outside the image does
+            not erode. The published code erodes by 1 pixel, the paper's text by 3.
 
     Returns:
         A value in 0..1; 0.0 where nothing is left of the silhouette.

@@ -25,13 +25,13 @@ from bridge.common.errors import InputError
 from bridge.common.identity import refuse_difference
 from bridge.common.manifest_writer import ManifestWriter
 from bridge.common.progress import progress
+from bridge.common.record import Count, CountOrNone, Share, check
 from bridge.dataset.manifest import Manifest, open_manifest
+from bridge.dataset.roles import DATABASE, QUERY
+from bridge.dataset.schema import DISTRACTOR_SPLIT, REAL_SPLIT, TEST_SPLIT
+from bridge.dataset.selections import open_selections
 from bridge.index.folder import (
-    DATABASE,
-    DISTRACTOR,
     MANIFEST,
-    QUERY,
-    REAL,
     IndexManifest,
     PartRecord,
     copy_part,
@@ -42,7 +42,8 @@ from bridge.index.searcher import model_of
 from bridge.model.checkpoint import model_sha256
 from bridge.model.embedding import Precision
 from pipelines.stages import cluster
-from pipelines.stages.embedding import EmbedOptions, Part, embed_parts, plan_parts
+from pipelines.stages.embedding import EmbedOptions, embed_parts
+from pipelines.stages.embedding_plan import Part, plan_parts
 from pipelines.stages.indexing import IndexOptions, build_search_index, is_current
 
 
@@ -62,21 +63,24 @@ class BuildIndexConfig:
     """Folder of the index."""
     add: tuple[str, ...] = ()
     """Datasets to add to the index that is in --out; --model, --data and so on are its own then."""
-    seed: int = 0
+    seed: CountOrNone = 0
     """Of the selection of queries and database."""
     index: tyro.conf.OmitArgPrefixes[IndexOptions] = field(default_factory=IndexOptions)
-    num_workers: int | None = None
+    num_workers: Count | None = None
     """Processes that embed; default: one per GPU, or per CPU."""
     use_gpu: bool | None = None
     """Whether each of them has a GPU; default: where the cluster has any."""
     precision: Precision | None = None
     """In which the network computes; default: bfloat16 on GPUs, float32 on CPUs."""
-    batch_size: int | None = None
+    batch_size: Count | None = None
     """Images per forward pass; default: 64, on CPUs fewer where they are large."""
-    max_rejected: float = 0.01
+    max_rejected: Share = 0.01
     """Give up when more than this share of the images cannot be decoded."""
-    num_cpus: int | None = None
+    num_cpus: Count | None = None
     """CPUs of the local cluster that is started where none is running; default: all."""
+
+    def __post_init__(self) -> None:
+        check(self)
 
 
 def run(config: BuildIndexConfig) -> IndexManifest:
@@ -113,18 +117,20 @@ def _asked_for(config: BuildIndexConfig, out: str, found: IndexManifest | None) 
     if config.add:
         if found is None:
             raise InputError(f"There is no index at {config.out} to add to.")
-        return _with_datasets(_with_files(found, out), _hashes(config.add))
+        found = _with_files(found, out)
+        return _with_datasets(found, _hashes(config.add), _selections(config.add, found.seed))
     model = storage.absolute(config.model)
     paths = [path for path in (config.data, config.distractors, config.real) if path is not None]
     datasets = _hashes(paths)
-    _check_split(config.distractors, DISTRACTOR, "distractors")
-    _check_split(config.real, REAL, "real")
+    _check_split(config.distractors, DISTRACTOR_SPLIT, "distractors")
+    _check_split(config.real, REAL_SPLIT, "real")
     wanted = IndexManifest(
         model=model,
         model_hash=model_sha256(model),
         dimension=bridge.load(model).config.descriptor_dim,
         datasets=datasets,
         seed=config.seed,
+        selections=_selections(paths, config.seed),
         precision=config.precision or (found.precision if found else ""),
     )
     if found is None:
@@ -132,14 +138,30 @@ def _asked_for(config: BuildIndexConfig, out: str, found: IndexManifest | None) 
     here = {content: path for path, content in datasets.items()}
     if set(here) <= set(found.datasets.values()):
         known = {here.get(content, path): content for path, content in found.datasets.items()}
-        wanted = replace(wanted, datasets=known)
+        selections = {**found.selections, **wanted.selections}
+        wanted = replace(wanted, datasets=known, selections=selections)
     content = "an index of another model or dataset"
     refuse_difference(out, content, found.identity(), wanted.identity())
-    return replace(_with_files(found, out), model=model, datasets=wanted.datasets)
+    return replace(
+        _with_files(found, out),
+        model=model,
+        datasets=wanted.datasets,
+        selections=wanted.selections,
+    )
 
 
 def _hashes(paths: Sequence[str]) -> dict[str, str]:
     return {storage.absolute(path): open_manifest(path).content_hash for path in paths}
+
+
+def _selections(paths: Sequence[str], seed: int) -> dict[str, dict[str, Any]]:
+    """What selects the queries and the database of datasets that have some, by content hash."""
+    manifests = {path: open_manifest(path) for path in paths}
+    return {
+        manifest.content_hash: open_selections(path, manifest, seed).used
+        for path, manifest in manifests.items()
+        if {TEST_SPLIT, REAL_SPLIT} & manifest.counts().keys()
+    }
 
 
 def _check_split(path: str | None, split: str, option: str) -> None:
@@ -153,11 +175,17 @@ def _with_files(found: IndexManifest, out: str) -> IndexManifest:
     return replace(found, parts=parts, complete=found.complete and len(parts) == len(found.parts))
 
 
-def _with_datasets(found: IndexManifest, added: Mapping[str, str]) -> IndexManifest:
+def _with_datasets(
+    found: IndexManifest, added: Mapping[str, str], selections: Mapping[str, dict[str, Any]]
+) -> IndexManifest:
     known = set(found.datasets.values())
     new = {path: content for path, content in added.items() if content not in known}
-    complete = found.complete and not new
-    return replace(found, datasets={**found.datasets, **new}, complete=complete)
+    return replace(
+        found,
+        datasets={**found.datasets, **new},
+        selections={**selections, **found.selections},
+        complete=found.complete and not new,
+    )
 
 
 def _embed(manifest: IndexManifest, config: BuildIndexConfig, out: str) -> IndexManifest:
@@ -169,7 +197,7 @@ def _embed(manifest: IndexManifest, config: BuildIndexConfig, out: str) -> Index
     use_gpu = cluster.num_gpus() > 0 if config.use_gpu is None else config.use_gpu
     if use_gpu and not cluster.num_gpus():
         raise InputError("--use-gpu needs a GPU; the cluster has none.")
-    precision: Any = manifest.precision or ("bfloat16" if use_gpu else "float32")
+    precision: Precision = manifest.precision or ("bfloat16" if use_gpu else "float32")
     manifest = replace(manifest, precision=precision)
     parts = list(plan_parts(manifests, manifest.seed, manifest.model_hash, precision))
     if not {QUERY, DATABASE} <= {part.record.role for part in parts}:
@@ -197,13 +225,16 @@ def _open_same(manifest: IndexManifest) -> dict[str, Manifest]:
     for path, content in manifest.datasets.items():
         if manifests[path].content_hash != content:
             raise InputError(f"{path} is not the dataset any more that the index was built from.")
+    now = replace(manifest, selections=_selections([*manifests], manifest.seed))
+    if not manifest.same_images(now):
+        raise InputError("The selections are not those any more that the index was built with.")
     return manifests
 
 
 def _refuse_overlap(manifests: Mapping[str, Manifest]) -> None:
     """Objects of one dataset are negatives of another's queries, so none may be in both."""
     for (path, manifest), (other_path, other) in itertools.combinations(manifests.items(), 2):
-        if all(set(each.counts()) == {DISTRACTOR} for each in (manifest, other)):
+        if all(set(each.counts()) == {DISTRACTOR_SPLIT} for each in (manifest, other)):
             continue
         shared = manifest.objects & other.objects
         if shared:
@@ -219,9 +250,12 @@ def _finish_parts(
     """Records of all parts by key: those there are, those of other indexes, those made now."""
     records = {record.key: record for record in manifest.parts}
     missing = [part for part in parts if part.record.key not in records]
-    total = sum(len(part.labels) for part in parts)
-    before = total - sum(len(part.labels) for part in missing)
-    with ManifestWriter(out, manifest) as writer, progress("embed", total, "images", before) as bar:
+    total = sum(map(len, parts))
+    before = total - sum(map(len, missing))
+    with (
+        ManifestWriter(out, manifest, IndexManifest.with_parts) as writer,
+        progress("embed", total, "images", before) as bar,
+    ):
 
         def finished(record: PartRecord) -> None:
             writer.add(record)
@@ -231,7 +265,7 @@ def _finish_parts(
         others = finished_parts(out.rpartition("/")[0])
         for part in missing:
             other = others.get(part.record.key)
-            copied = copy_part(other, out, part.record.path, part.labels.dataset) if other else None
+            copied = copy_part(other, out, part.record.path, part.dataset) if other else None
             if copied:
                 finished(copied)
         left = [part for part in missing if part.record.key not in records]
@@ -242,7 +276,7 @@ def _finish_parts(
 
 def _check_counts(manifest: IndexManifest, parts: Sequence[Part], max_rejected: float) -> None:
     """Every row that went in came out, or is named as unreadable; few enough are."""
-    rows_in = sum(len(part.labels) for part in parts)
+    rows_in = sum(map(len, parts))
     rows_out = sum(part.rows for part in manifest.parts)
     # An image that has two roles went in twice.
     left_out = sum(len(part.unreadable) for part in manifest.parts)

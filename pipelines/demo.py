@@ -17,9 +17,12 @@ from typing import Any
 import torch
 
 from bridge.common import cli, storage
+from bridge.common.record import Count, CountOrNone, check
 from bridge.model.checkpoint import save_model
-from bridge.model.network import Bridge
+from bridge.model.registry import build_model
+from bridge.simulator.scene import ImageSide
 from pipelines import build_index, evaluate, synthesize, train
+from pipelines.stages.train_options import trainings
 
 
 @dataclass(frozen=True)
@@ -28,22 +31,25 @@ class DemoConfig:
 
     out: str = "demo"
     """Folder of everything that it makes."""
-    objects_per_category: int = 12
+    objects_per_category: Count = 12
     """Built-in objects per shape family, for the dataset."""
-    trajectories: int = 12
+    trajectories: Count = 12
     """Trajectories per object."""
-    distractors_per_category: int = 4
+    distractors_per_category: Count = 4
     """Built-in objects per shape family, for the distractors."""
-    epochs: int = 8
+    epochs: Count = 8
     """Epochs of training."""
-    image_size: tuple[int, int] = (120, 160)
+    image_size: tuple[ImageSide, ImageSide] = (120, 160)
     """Height and width of the images in pixels."""
-    num_workers: int = 1
+    num_workers: CountOrNone = 1
     """Training processes."""
-    seed: int = 0
+    seed: CountOrNone = 0
     """Of everything random."""
-    num_cpus: int | None = None
+    num_cpus: Count | None = None
     """CPUs of the local cluster that is started where none is running; default: all."""
+
+    def __post_init__(self) -> None:
+        check(self)
 
 
 def run(config: DemoConfig) -> dict[str, Any]:
@@ -71,7 +77,7 @@ def run(config: DemoConfig) -> dict[str, Any]:
             )
         ),
     )
-    quick = train.PRESETS["quick"]
+    quick = trainings("bridge")["quick"]
     training = replace(
         quick,
         data=data,
@@ -122,7 +128,7 @@ def _untrained(config: train.TrainConfig, out: str) -> str:
     folder = storage.join(out, "untrained")
     torch.manual_seed(config.recipe.seed)
     # The classifier plays no part in a descriptor.
-    save_model(Bridge(replace(config.model, num_classes=0), weights=config.weights), folder)
+    save_model(build_model(replace(config.model, num_classes=0), config.weights), folder)
     return folder
 
 

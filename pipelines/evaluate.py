@@ -22,12 +22,13 @@ import torch
 from bridge.common import cli, storage
 from bridge.common.errors import InputError
 from bridge.common.progress import progress
+from bridge.common.record import CountOrNone, check
 from bridge.dataset.manifest import open_manifest
+from bridge.dataset.roles import QUERY
 from bridge.evaluation.method import blur_severities, estimates
 from bridge.evaluation.protocols import PROTOCOLS, Result, Task, tasks
 from bridge.evaluation.showcase import choose_queries, galleries, hardest_distractors
 from bridge.index.folder import (
-    QUERY,
     Descriptors,
     IndexManifest,
     open_index_manifest,
@@ -52,12 +53,15 @@ class EvaluateConfig:
     """Folder of the report."""
     title: str = "Retrieval robust to object motion blur"
     """Heading of the report."""
-    galleries_per_level: int = 2
+    galleries_per_level: CountOrNone = 2
     """Random queries of each blur level whose results are shown."""
-    extreme_galleries: int = 3
+    extreme_galleries: CountOrNone = 3
     """Best queries, worst queries and hardest distractors that are shown, of each so many."""
-    seed: int = 0
+    seed: CountOrNone = 0
     """Of the random choices among queries."""
+
+    def __post_init__(self) -> None:
+        check(self)
 
 
 @dataclass(frozen=True)
@@ -119,10 +123,10 @@ def _refuse_mixture(manifests: Mapping[str, IndexManifest]) -> None:
     """Methods can only be compared on the same images."""
     (path, first), *others = manifests.items()
     for other_path, other in others:
-        if any(first.identity()[key] != other.identity()[key] for key in ("datasets", "seed")):
+        if not first.same_images(other):
             raise InputError(
                 f"{other_path} holds other images than {path}: build both from the same datasets "
-                "with the same seed."
+                "with the same seed and selections."
             )
 
 

@@ -15,11 +15,14 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from annotated_types import Ge, Le
 
 from bridge.common import cli, storage
 from bridge.common.errors import InputError
 from bridge.common.progress import progress
+from bridge.common.record import Count, check
 from bridge.index.catalogue import Box
 from bridge.index.searcher import TOP, Found, Searcher
 from bridge.web.gallery import Row, gallery_page, gallery_row
@@ -38,9 +41,9 @@ class SearchConfig:
     """Pictures to search with, and folders with such."""
     index: str = "indexes/bridge"
     """The index to search."""
-    top: int = TOP
+    top: Count = TOP
     """Results per picture."""
-    blur_levels: tuple[int, ...] = ()
+    blur_levels: tuple[Annotated[int, Ge(1), Le(10)], ...] = ()
     """Only results of these blur levels."""
     objects: tuple[str, ...] = ()
     """Only results that show these objects."""
@@ -52,6 +55,9 @@ class SearchConfig:
     """Print JSON instead of tables."""
     html: str | None = None
     """Write the results with their pictures to this page too."""
+
+    def __post_init__(self) -> None:
+        check(self)
 
 
 def run(config: SearchConfig) -> list[dict[str, Any]]:

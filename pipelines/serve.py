@@ -14,14 +14,17 @@ import socket
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Annotated
 from urllib.request import ProxyHandler, build_opener
 
 import numpy as np
+from annotated_types import Ge, Le
 from ray import serve
 
 from bridge.common import cli, storage
 from bridge.common.errors import InputError
-from bridge.common.images import MAX_PIXELS, encode
+from bridge.common.images import encode
+from bridge.common.record import Count, Positive, check
 from bridge.index.folder import open_index_manifest
 from bridge.index.search import open_search_index
 from bridge.index.searcher import model_of
@@ -45,24 +48,27 @@ class ServeConfig:
     """The model that built the index, where it is no longer where it was then."""
     host: str = "127.0.0.1"
     """Address to listen on; 0.0.0.0 lets other machines in, without any authentication."""
-    port: int = 8000
+    port: Annotated[int, Ge(1), Le(65535)] = 8000
     """Port to listen on."""
-    replicas: int = 1
+    replicas: Count = 1
     """Processes that embed and search, each with the model and the index."""
     gpu: bool = False
     """Give each of them a GPU."""
-    cpus_per_replica: float | None = None
+    cpus_per_replica: Positive | None = None
     """CPUs of each; default: an even share, up to 4."""
-    batch_size: int = 32
+    batch_size: Count = 32
     """Most requests that are embedded together."""
-    max_waiting: int = 256
+    max_waiting: Count = 256
     """Requests that may wait; more are answered with 503."""
-    timeout: float = 30.0
+    timeout: Positive = 30.0
     """Seconds after which a waiting request is answered with 503."""
     limits: Limits = field(default_factory=Limits)
     """Of a request."""
-    num_cpus: int | None = None
+    num_cpus: Count | None = None
     """CPUs of the local cluster that is started where none is running; default: all."""
+
+    def __post_init__(self) -> None:
+        check(self)
 
 
 def run(config: ServeConfig) -> None:
@@ -83,8 +89,8 @@ def service(config: ServeConfig) -> Iterator[str]:
     """Serve inside the block; gives the address of the page, which answers.
 
     Raises:
-        InputError: no finished index or not its model, an address that cannot be used, more
-            replicas than fit into the cluster, or limits that make no sense.
+        InputError: no finished index or not its model, an address that cannot be used, or more
+            replicas than fit into the cluster.
     """
     options = service_options(config)
     _check_free(config.host, config.port)
@@ -108,11 +114,6 @@ def service(config: ServeConfig) -> Iterator[str]:
 
 def service_options(config: ServeConfig) -> ServiceOptions:
     """What the deployments need to know, checked; InputError as `service`."""
-    counts = (config.replicas, config.batch_size, config.max_waiting, config.limits.images)
-    if min(counts) < 1 or min(config.timeout, config.limits.megabytes, config.limits.top) <= 0:
-        raise InputError("Replicas, sizes and limits of the service must be positive numbers.")
-    if not 0 < config.limits.megapixels * 1e6 <= MAX_PIXELS:
-        raise InputError(f"--limits.megapixels must be above 0 and at most {MAX_PIXELS / 1e6:g}.")
     index = storage.absolute(config.index)
     manifest = open_index_manifest(index)
     open_search_index(index, manifest)
@@ -147,8 +148,8 @@ def _check_free(host: str, port: int) -> None:
         with contextlib.closing(socket.socket(family, kind, protocol)) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
-    except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or error
+    except OSError as error:
+        reason = error.strerror or error
         raise InputError(
             f"Cannot listen at {host}, port {port} ({reason}): choose others with --host and "
             "--port."

@@ -19,6 +19,7 @@ import sys
 from collections.abc import Sequence
 from itertools import islice
 
+from bridge.blur import NUM_WINDOWS
 from bridge.common import cli, storage
 from bridge.common.errors import InputError
 from bridge.common.identity import refuse_difference
@@ -26,13 +27,13 @@ from bridge.common.manifest_writer import ManifestWriter
 from bridge.common.progress import duration, progress
 from bridge.dataset.manifest import MANIFEST, Adjustment, Manifest, Rejection, load_manifest
 from bridge.simulator import Backgrounds, ObjectEntry
-from bridge.simulator.windows import NUM_WINDOWS
 from bridge.synthesis.cost import measure
 from bridge.synthesis.plan import ShardPlan, plan_shards
 from bridge.synthesis.preview import contact_sheet, preview_rows
 from bridge.synthesis.shard import LOST_TRAJECTORY, check_object, make_shard, num_lost, renderer_for
 from pipelines.stages import cluster
 from pipelines.stages.synthesis_options import (
+    LATER_OPTIONS,
     SynthesizeConfig,
     catalogue_hash,
     check_options,
@@ -83,7 +84,8 @@ def existing_manifest(config: SynthesizeConfig) -> Manifest | None:
     if not storage.exists(storage.join(config.folder, MANIFEST)):
         return None
     manifest = load_manifest(config.folder)
-    options = {name: value for name, value in manifest.config.items() if name != "catalogue"}
+    recorded = {**LATER_OPTIONS, **manifest.config}
+    options = {name: value for name, value in recorded.items() if name != "catalogue"}
     content = "a dataset made with another configuration"
     refuse_difference(config.folder, content, options, config.identity())
     return manifest
@@ -166,7 +168,7 @@ def make_missing_shards(
     shared = (config.simulator, config.image_format, backgrounds, config.folder)
     with (
         progress("synthesize", IMAGES * plan.num_trajectories, "images", before) as counter,
-        ManifestWriter(config.folder, manifest) as writer,
+        ManifestWriter(config.folder, manifest, Manifest.with_shards) as writer,
     ):
         _refuse_losses(config, lost, plan)
         on_gpu = config.renderer == "gl"

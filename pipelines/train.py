@@ -25,7 +25,9 @@ from bridge.common import cli, storage
 from bridge.common.errors import InputError
 from bridge.common.identity import refuse_difference
 from bridge.dataset.manifest import MANIFEST, open_manifest
-from bridge.model.network import Bridge
+from bridge.dataset.selections import selections_of
+from bridge.model.method import RetrievalModel
+from bridge.model.registry import build_model, find_method
 from bridge.training.bliss import BlissSampler
 from bridge.training.cost import estimate
 from bridge.training.data import select_training_images
@@ -37,9 +39,9 @@ from pipelines.stages import cluster
 from pipelines.stages.train_follow import following, tracking
 from pipelines.stages.train_options import (
     DEFAULT_DATA,
-    PRESETS,
     TrainConfig,
     absolute_weights,
+    trainings,
     worker_range,
 )
 from pipelines.stages.train_scaling import scaling_of
@@ -97,10 +99,9 @@ def run(config: TrainConfig, callbacks: Sequence[Any] = ()) -> TrainResult:
     out = storage.absolute(config.out)
     if _is_missing_default(config.data):
         # Mistakes in the model should not wait for minutes of synthesis.
-        Bridge(config.model, config.weights)
+        build_model(config.model, config.weights)
     ensure_data(config.data, config.num_cpus)
-    data_hash = open_manifest(storage.absolute(config.data)).content_hash
-    identity = config.identity() | {"data_hash": data_hash}
+    identity = config.identity() | _data_identity(config)
     done = _finished(out, identity)
     if done is not None:
         print(f"{out} is complete: model {done.model}.")
@@ -202,6 +203,15 @@ def ensure_data(data: str, num_cpus: int | None) -> None:
     open_manifest(folder)
 
 
+def _data_identity(config: TrainConfig) -> dict[str, Any]:
+    """Which images are trained on, as JSON."""
+    dataset = storage.absolute(config.data)
+    return {
+        "data_hash": open_manifest(dataset).content_hash,
+        "selections": selections_of(dataset, config.recipe.seed),
+    }
+
+
 def _is_missing_default(data: str) -> bool:
     manifest = storage.join(storage.absolute(data), MANIFEST)
     return data == DEFAULT_DATA and not storage.exists(manifest)
@@ -214,14 +224,7 @@ def plan_of(config: TrainConfig) -> Plan:
     """
     dataset, recipe = storage.absolute(config.data), config.recipe
     check_losses(config.model, recipe.loss)
-    selected = select_training_images(
-        dataset,
-        open_manifest(dataset),
-        recipe.seed,
-        sharp_only=recipe.sharp_only,
-        blur_target=recipe.blur_target,
-        bliss=recipe.bliss,
-    )
+    selected = select_training_images(dataset, open_manifest(dataset), recipe)
     labels = selected.labels
     sampler = BlissSampler(labels.object, selected.positions, recipe.bliss, recipe.seed)
     batch = recipe.tuples_per_step(len(sampler))
@@ -238,12 +241,12 @@ def plan_of(config: TrainConfig) -> Plan:
     )
 
 
-def _model(config: TrainConfig, plan: Plan) -> Bridge:
+def _model(config: TrainConfig, plan: Plan) -> RetrievalModel:
     """The model of the run; InputError where its weights cannot be had."""
-    return Bridge(replace(config.model, num_classes=plan.objects), config.weights)
+    return build_model(replace(config.model, num_classes=plan.objects), config.weights)
 
 
-def _say(config: TrainConfig, plan: Plan, model: Bridge) -> None:
+def _say(config: TrainConfig, plan: Plan, model: RetrievalModel) -> None:
     parameters = sum(parameter.numel() for parameter in model.parameters())
     height, width = config.model.image_size
     print(
@@ -287,7 +290,9 @@ def default_preset() -> str:
 
 def main() -> None:
     """The command."""
-    config = cli.parse_with_preset(PRESETS, default_preset, description=__doc__)
+    method: Any = cli.given_option("--method", sys.argv) or "bridge"
+    find_method(method)
+    config = cli.parse_with_preset(trainings(method), default_preset, description=__doc__)
     try:
         dry_run(config) if config.dry_run else run(config)
     except NonFiniteLoss as error:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import trimesh
 from PIL import Image
@@ -17,6 +18,7 @@ from PIL import Image
 from bridge.common.images import encode
 from bridge.dataset.manifest import Manifest, ShardResult
 from bridge.dataset.schema import image_id, to_table
+from bridge.dataset.selections import SELECTIONS, SELECTIONS_SCHEMA
 from bridge.dataset.shards import shard_path, write_shard
 
 WINDOWS = 11
@@ -96,6 +98,13 @@ def _rows(number: int, trajectory: int, size: tuple[int, int]) -> list[dict]:
             }
         )
     return rows
+
+
+def write_selections(folder: Path, images: Mapping[str, Iterable[str]]) -> None:
+    """Write a dataset's selections.parquet: image ids by role."""
+    rows = [(name, role) for role, names in images.items() for name in names]
+    columns = {"image_id": [name for name, _ in rows], "role": [role for _, role in rows]}
+    pq.write_table(pa.table(columns, schema=SELECTIONS_SCHEMA), folder / SELECTIONS)
 
 
 def rewrite_shard(

@@ -7,7 +7,9 @@ from pathlib import Path
 import torch
 
 from bridge.model.checkpoint import save_model
-from bridge.model.network import Bridge, ModelConfig
+from bridge.model.config import BridgeConfig
+from bridge.model.embedding import Precision
+from bridge.model.network import Bridge
 from pipelines import build_index
 from pipelines.build_index import BuildIndexConfig
 from tests.factories import make_dataset
@@ -16,13 +18,15 @@ from tests.factories import make_dataset
 def make_model(folder: Path, seed: int = 0) -> None:
     """Write a small untrained network."""
     torch.manual_seed(seed)
-    config = ModelConfig(
+    config = BridgeConfig(
         backbone="resnet18", image_size=(24, 32), cls_dim=16, aux_dim=8, aux_hidden=8, num_classes=0
     )
     save_model(Bridge(config), folder)
 
 
-def make_index(folder: Path, size: tuple[int, int] = (24, 32)) -> Path:
+def make_index(
+    folder: Path, size: tuple[int, int] = (24, 32), precision: Precision = "float32"
+) -> Path:
     """Write `data`, `distractors`, `model` and `index` under a folder; returns that of the index.
 
     Needs a connected cluster. There are four objects and three distractors.
@@ -30,6 +34,7 @@ def make_index(folder: Path, size: tuple[int, int] = (24, 32)) -> Path:
     Args:
         folder: where.
         size: (H, W) of the images.
+        precision: in which the network computes.
     """
     make_dataset(folder / "data", {"test": 4}, size=size)
     make_dataset(folder / "distractors", {"distractor": 3}, trajectories=6, first=100, size=size)
@@ -40,6 +45,7 @@ def make_index(folder: Path, size: tuple[int, int] = (24, 32)) -> Path:
             data=str(folder / "data"),
             distractors=str(folder / "distractors"),
             out=str(folder / "index"),
+            precision=precision,
         )
     )
     return folder / "index"

@@ -25,15 +25,15 @@ from bridge.common import cli, storage
 from bridge.common.errors import InputError
 from bridge.common.identity import refuse_difference
 from bridge.dataset.manifest import open_manifest
+from bridge.training.presets import PresetName
 from bridge.training.validation import CHOICE
 from pipelines import train
 from pipelines.stages import cluster
 from pipelines.stages.train_options import (
     DEFAULT_DATA,
-    PRESETS,
-    PresetName,
     TrainConfig,
     absolute_weights,
+    trainings,
 )
 
 SEARCH_FILE = "search.json"
@@ -138,7 +138,7 @@ def _check_identity(config: SearchConfig, out: str) -> None:
 
 
 def _tuner(config: SearchConfig, out: str) -> ray.tune.Tuner:
-    preset = PRESETS[config.preset]
+    preset = trainings("bridge")[config.preset]
     gpus, cpus = cluster.num_gpus(), cluster.num_cpus()
     concurrent = config.concurrent_trials or max(1, int(gpus) // config.workers_per_trial)
     base = replace(

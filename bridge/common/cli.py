@@ -6,10 +6,13 @@ traceback), 130 interrupted.
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import io
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NoReturn, TypeVar
+from typing import Annotated, Any, NoReturn, TypeVar, get_origin, get_type_hints
 
 import tyro
 
@@ -24,16 +27,48 @@ def main(
     run: Callable[[Config], Any], config_type: type[Config], *, description: str | None
 ) -> NoReturn:
     """Parse the command line into `config_type` and run it."""
-    guarded(lambda: run(tyro.cli(config_type, description=description)))
+    # Where a group has a parameter of the same name, the one outside it is meant.
+    by_depth = sorted(options_of(config_type).items(), key=lambda item: -item[1].count("."))
+    names = {path.rpartition(".")[2]: option for option, path in by_depth}
+    guarded(lambda: run(parsed(config_type, description=description)), names)
 
 
-def guarded(command: Callable[[], Any]) -> NoReturn:
-    """Run a command to its exit code."""
+def parsed(kind: type[Config], **settings: Any) -> Config:
+    """`tyro.cli`, but an InputError of the dataclass or its groups comes out as it is.
+
+    Tyro would put it into a box of its own and exit, since it is a ValueError.
+    """
+    told = _Held()
+    try:
+        with contextlib.redirect_stderr(told):
+            return tyro.cli(kind, **settings)
+    except SystemExit as end:
+        refusal: BaseException | None = end
+        while refusal is not None and not isinstance(refusal, InputError):
+            refusal = refusal.__context__
+        if refusal is not None:
+            told.truncate(0)
+            raise refusal from None
+        raise
+    finally:
+        sys.stderr.write(told.getvalue())
+
+
+class _Held(io.StringIO):
+    """What is to be written to a terminal, or not."""
+
+    def isatty(self) -> bool:
+        return sys.__stderr__ is not None and sys.__stderr__.isatty()
+
+
+def guarded(command: Callable[[], Any], options: Mapping[str, str] | None = None) -> NoReturn:
+    """Run a command to its exit code; `options` as in `as_options`."""
     try:
         command()
     except InputError as error:
         # Ray hands on an error of a task as an instance of its type with a long message.
-        print(f"error: {as_options(str(getattr(error, 'cause', error)))}", file=sys.stderr)
+        message = str(getattr(error, "cause", error))
+        print(f"error: {as_options(message, options)}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("interrupted: the same command continues from here.", file=sys.stderr)
@@ -41,12 +76,71 @@ def guarded(command: Callable[[], Any]) -> NoReturn:
     sys.exit(0)
 
 
-def as_options(message: str) -> str:
+def as_options(message: str, options: Mapping[str, str] | None = None) -> str:
     """An error of the library, which names parameters in backquotes, with their options instead.
 
     as_options("`batch_size` must be at least 1.") == "--batch-size must be at least 1."
+
+    Args:
+        message: the error.
+        options: of the command, by parameter; other parameters stay as they are. None: a parameter
+            is the option of its name.
     """
-    return _PARAMETER.sub(lambda found: "--" + found[1].replace("_", "-"), message)
+
+    def option(found: re.Match[str]) -> str:
+        name = found[1]
+        return f"--{_dashes(name)}" if options is None else options.get(name, found[0])
+
+    return _PARAMETER.sub(option, message)
+
+
+def options_of(
+    kind: type[Any], default: Any = None, *, flat: bool = False, path: str = "", prefix: str = "--"
+) -> dict[str, str]:
+    """The options of a dataclass as tyro names them, with the paths of their fields.
+
+    Args:
+        kind: the dataclass.
+        default: an instance whose groups say what theirs are, where they are of derived types.
+        flat: nested groups add no prefix to their options, as under `OmitArgPrefixes`.
+        path: of the group that `kind` is.
+        prefix: of its options.
+
+    Raises:
+        TypeError: two fields have one option, so that one of them could not be set.
+    """
+    hints = get_type_hints(kind, include_extras=True)
+    options: dict[str, str] = {}
+    for field in dataclasses.fields(kind):
+        value = _default(field) if default is None else getattr(default, field.name)
+        hint, marks = _unmarked(hints[field.name])
+        group = type(value) if dataclasses.is_dataclass(value) else hint
+        own, name = f"{path}{field.name}", f"{prefix}{_dashes(field.name)}"
+        found = {name: own}
+        if dataclasses.is_dataclass(group):
+            omits = flat or tyro.conf.OmitArgPrefixes in marks
+            inner = prefix if omits else f"{name}."
+            found = options_of(group, value, flat=omits, path=f"{own}.", prefix=inner)  # type: ignore[arg-type]
+        for option, place in found.items():
+            if option in options:
+                raise TypeError(f"{option} would be both {options[option]} and {place}.")
+            options[option] = place
+    return options
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return None if field.default is dataclasses.MISSING else field.default
+
+
+def _unmarked(hint: Any) -> tuple[Any, tuple[Any, ...]]:
+    """A type, and what it is annotated with."""
+    return (hint.__origin__, hint.__metadata__) if get_origin(hint) is Annotated else (hint, ())
+
+
+def _dashes(name: str) -> str:
+    return name.replace("_", "-")
 
 
 def given_option(name: str, argv: Sequence[str]) -> str | None:
@@ -82,13 +176,18 @@ def parse_with_preset(
     """Parse a command line whose defaults come from `--preset`.
 
     `fallback` names the preset where the command line names none; it is only asked then.
+
+    Raises:
+        InputError: there is no such preset.
+        TypeError: options of two groups have one name.
     """
     argv = sys.argv[1:] if argv is None else argv
     name = given_option("--preset", argv) or fallback()
     default = presets.get(name)
     if default is None:
         raise InputError(f"There is no preset {name!r}: choose one of {', '.join(presets)}.")
-    return tyro.cli(
+    options_of(type(default), default, flat=True)
+    return parsed(
         type(default),
         default=default,
         args=list(argv),

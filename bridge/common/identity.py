@@ -25,5 +25,5 @@ def refuse_difference(
     difference = config_difference(old, new)
     if difference:
         raise InputError(
-            f"{folder} holds {content} ({difference}): choose another --out or remove it."
+            f"{folder} holds {content} ({difference}): choose another `out` or remove it."
         )

@@ -1,9 +1,9 @@
-"""Recording finished shards in the manifest while a DATASET or an INDEX is made."""
+"""Recording what is finished in the manifest while a DATASET or an INDEX is made."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Generic, Protocol, Self, TypeVar
 
@@ -12,10 +12,7 @@ SHARE_OF_TIME = 0.05
 
 
 class Growing(Protocol):
-    """A manifest that finished shards can be added to."""
-
-    def with_shards(self, results: Sequence[Any], /) -> Self:
-        """This manifest and the shards."""
+    """A manifest that is saved again and again while its artefact is made."""
 
     def save(self, folder: str, /) -> None:
         """Write it into the artefact's folder."""
@@ -25,19 +22,21 @@ M = TypeVar("M", bound=Growing)
 
 
 class ManifestWriter(Generic[M]):
-    """Adds shards to an artefact's manifest; leaving the block saves it, whatever ended the block.
+    """Adds shards or parts to a manifest; leaving the block saves it, whatever ended the block.
 
-    A manifest of many shards takes time to write, so saves come in intervals that keep them
-    below a twentieth of the time. Shards that a kill left unrecorded are made again.
+    A manifest of many of them takes time to write, so saves come in intervals that keep them
+    below a twentieth of the time. Those that a kill left unrecorded are made again.
 
     Args:
         folder: of the artefact.
         manifest: what is recorded so far.
+        extended: the manifest and some more shards or parts, as a new manifest.
     """
 
-    def __init__(self, folder: str, manifest: M) -> None:
+    def __init__(self, folder: str, manifest: M, extended: Callable[[M, list[Any]], M]) -> None:
         self._folder = folder
         self._manifest = manifest
+        self._extended = extended
         self._new: list[Any] = []
         self._next_save = time.monotonic() + SECONDS_BETWEEN_SAVES
 
@@ -53,7 +52,7 @@ class ManifestWriter(Generic[M]):
         self.save()
 
     def add(self, result: Any) -> None:
-        """Record a shard that lies in the folder."""
+        """Record a shard or a part that lies in the folder."""
         self._new.append(result)
         if time.monotonic() >= self._next_save:
             self.save()
@@ -62,7 +61,7 @@ class ManifestWriter(Generic[M]):
         """Write what is recorded so far; returns the manifest."""
         if self._new:
             started = time.monotonic()
-            self._manifest = self._manifest.with_shards(self._new)
+            self._manifest = self._extended(self._manifest, self._new)
             self._new = []
             self._manifest.save(self._folder)
             taken = time.monotonic() - started

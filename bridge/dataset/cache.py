@@ -1,25 +1,43 @@
 """Encoded images of a selection, in one memory-mapped file per node.
 
 Training reads images in random order. The paper's 95,040 training images are about 3 GB of JPEG:
-they are copied once out of the shards into an Arrow file, which all processes of a node map and
-share; pictures are decoded last, by the process that needs the pixels.
+one process of a node copies them out of the shards into an Arrow file, the others wait for it, and
+all map and share it; pictures are decoded last, by the process that needs the pixels.
 """
 
 from __future__ import annotations
 
+import errno
 import os
-import tempfile
+import time
 from bisect import bisect_right
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from uuid import uuid4
 
 import numpy as np
 import pyarrow as pa
 
 from bridge.common import storage
+from bridge.common.progress import duration, progress
+from bridge.dataset.cache_folder import (
+    cache_folder,
+    make_room,
+    map_file,
+    no_room,
+    only_writer,
+    readable,
+)
 from bridge.dataset.labels import Labels
+from bridge.dataset.shards import image_bytes
 
-ROWS_PER_BATCH = 4096
+ROWS_PER_BATCH = 512
+
+THREADS = 8
+"""That read shards; more than a small machine has CPUs, because object stores make them wait."""
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class ImageCache:
@@ -52,39 +70,101 @@ class ImageCache:
         return self._bytes[batch][start:stop]
 
 
-def cache_folder() -> Path:
-    """Where a node keeps its caches: BRIDGE_CACHE, or a temporary folder of this user."""
-    default = Path(tempfile.gettempdir()) / f"bridge-cache-{os.getuid()}"
-    return Path(os.environ.get("BRIDGE_CACHE", default))
-
-
 def open_cache(labels: Labels, content_hash: str) -> ImageCache:
     """The images of `labels`, made from the shards where this node does not have them yet.
 
     Args:
         labels: a selection of one dataset's rows.
         content_hash: of that dataset's manifest; names the file together with the selection.
+
+    Raises:
+        InputError: the folder cannot be used, the disk has no room, or a shard is missing or
+            damaged. Nothing of the file is left then.
     """
     shards = "\n".join(labels.shards).encode()
     identity = shards + labels.shard.tobytes() + labels.row.tobytes()
     name = f"{content_hash[:16]}-{storage.sha256(identity)[:16]}.arrow"
     path = cache_folder() / name
-    if not path.exists():
-        _write(labels, path)
-    table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+    images = _open(path)
+    if images is None:
+        with only_writer(path.parent):
+            # Another process may have made it while this one waited.
+            images = _open(path)
+            if images is None:
+                images = _copy(labels, path)
+    return images
+
+
+def _open(path: Path) -> ImageCache | None:
+    """The cache of that name; None where there is none, or a disk has lost a part of it."""
+    try:
+        file = map_file(path)
+        if file is None:
+            return None
+        table = pa.ipc.open_file(pa.py_buffer(file)).read_all()
+    except ValueError:
+        return None
     return ImageCache(table.column("image").chunks)
 
 
-def _write(labels: Labels, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Several workers of a node may do this at once: each writes its own file, the last one wins.
-    temporary = path.with_suffix(f".tmp-{uuid4().hex[:8]}")
-    schema = pa.schema([("image", pa.binary())])
+def _copy(labels: Labels, path: Path) -> ImageCache:
+    started = time.monotonic()
+    needed = _size(labels)
+    number, size = make_room(path.parent, needed)
+    what = f"{len(labels):,} images ({readable(needed)})"
+    if number:
+        freed = f"{number} unused selections of images ({readable(size)})"
+        print(f"images: removed {freed} from {path.parent}", flush=True)
+    print(f"images: copying {what} to {path.parent}, once for this node", flush=True)
     try:
-        with pa.ipc.new_file(str(temporary), schema) as writer:
-            for start in range(0, len(labels), ROWS_PER_BATCH):
-                part = labels.take(np.arange(start, min(start + ROWS_PER_BATCH, len(labels))))
-                writer.write_batch(pa.record_batch([pa.array(part.read_images())], schema=schema))
-        os.replace(temporary, path)
+        with storage.replaced(path) as temporary:
+            _write(labels, temporary)
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        raise no_room(path.parent, needed, os.strerror(error.errno).lower()) from error
+    seconds = duration(time.monotonic() - started)
+    print(f"images: copied {what} in {seconds}", flush=True)
+    images = _open(path)
+    assert images is not None
+    return images
+
+
+def _size(labels: Labels) -> int:
+    """About how many bytes the images have together."""
+    order = np.argsort(labels.shard, kind="stable")
+    numbers, starts = np.unique(labels.shard[order], return_index=True)
+
+    def size(number: int, rows: np.ndarray) -> int:
+        return image_bytes(labels.dataset, labels.shards[number], rows)
+
+    with ThreadPoolExecutor(THREADS, "size") as pool:
+        return sum(pool.map(size, numbers, np.split(labels.row[order], starts[1:])))
+
+
+def _write(labels: Labels, path: str) -> None:
+    schema = pa.schema([("image", pa.binary())])
+    with progress("images", len(labels), "images") as counter, pa.ipc.new_file(path, schema) as out:
+        for images in _read(labels):
+            out.write_batch(pa.record_batch([images], schema=schema))
+            counter.advance(len(images))
+
+
+def _read(labels: Labels) -> Iterator[pa.BinaryArray]:
+    """The images in order, read by several threads; at most `THREADS` + 1 batches are in memory."""
+
+    def read(start: int) -> pa.BinaryArray:
+        rows = np.arange(start, min(start + ROWS_PER_BATCH, len(labels)))
+        return pa.array(labels.take(rows).read_images(), pa.binary())
+
+    waiting: deque[Future[pa.BinaryArray]] = deque()
+    pool = ThreadPoolExecutor(THREADS, "copy")
+    try:
+        for start in range(0, len(labels), ROWS_PER_BATCH):
+            waiting.append(pool.submit(read, start))
+            if len(waiting) > THREADS:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
     finally:
-        temporary.unlink(missing_ok=True)
+        pool.shutdown(cancel_futures=True)

@@ -19,17 +19,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from bridge.blur import blur_level
+from bridge.blur import NUM_LEVELS, NUM_WINDOWS, blur_level
 from bridge.common import storage
 from bridge.common.chance import rng_for
 from bridge.common.images import UnreadableImage, decode
 from bridge.dataset.manifest import Manifest, ShardResult
-from bridge.dataset.schema import image_id, is_shard_schema
+from bridge.dataset.schema import REAL_SPLIT, image_id, is_shard_schema
 from bridge.dataset.shards import shard_path
 
 DECODED_PER_SHARD = 8
-LAST_WINDOW = 10
-"""Sub-trajectories of the longest exposure."""
 
 _SHARD_NAME = re.compile(r"data/(.+)-(\d{5,})-of-(\d{5,})\.parquet")
 
@@ -135,15 +133,15 @@ def _row_problems(row: Mapping[str, Any], split: str) -> Iterable[str]:
     name, object_id = row["image_id"], row["object_id"]
     severity, level = row["blur_severity"], row["blur_level"]
     # Real photos have names, windows and levels of their own.
-    if split != "real":
+    if split != REAL_SPLIT:
         if name != image_id(object_id, row["trajectory"], row["window"]):
             yield f"an image id is not that of its object, trajectory and window: {name}"
-        if not 0 <= row["window"] <= LAST_WINDOW:
-            yield f"a window lies outside 0..{LAST_WINDOW}: {row['window']} of {name}"
+        if not 0 <= row["window"] <= NUM_WINDOWS:
+            yield f"a window lies outside 0..{NUM_WINDOWS}: {row['window']} of {name}"
         if not object_id.startswith(f"{row['category']}/"):
             yield f"an object is not of its category: {object_id}, {row['category']}"
-    if not 1 <= level <= 10:
-        yield f"a blur level lies outside 1..10: {level} of {name}"
+    if not 1 <= level <= NUM_LEVELS:
+        yield f"a blur level lies outside 1..{NUM_LEVELS}: {level} of {name}"
     if severity is not None and not 0 <= severity <= 1:
         yield f"a blur severity lies outside 0..1: {severity} of {name}"
     elif severity is not None and blur_level(severity) != level:
@@ -186,7 +184,7 @@ def first_of_each(problems: Iterable[str]) -> list[str]:
 
 
 def verify_manifest(manifest: Manifest, stated_counts: Mapping[str, Any]) -> list[str]:
-    """Check what concerns the whole dataset: complete, counts, no object in two splits, options.
+    """Check what concerns the whole dataset: complete, counts, no object in two splits.
 
     Args:
         manifest: as it was read.
@@ -195,8 +193,6 @@ def verify_manifest(manifest: Manifest, stated_counts: Mapping[str, Any]) -> lis
     problems = [] if manifest.complete else ["the dataset is not complete"]
     if manifest.counts() != stated_counts:
         problems.append("the counts are not the sums over the shards")
-    if not isinstance(manifest.config, Mapping):
-        problems.append("the config is not a table of options")
     if manifest.complete:
         problems += _missing_shards(manifest.shards)
     splits: dict[str, set[str]] = defaultdict(set)

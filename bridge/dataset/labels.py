@@ -1,10 +1,10 @@
-"""The labels of a split as arrays: everything the selections of Sec. 4 and 5 need, no pixels."""
+"""The labels of a split as arrays: everything the selections of Sec. 5 need, no pixels."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from bridge.common import storage
 from bridge.dataset.manifest import Manifest
 from bridge.dataset.schema import LABEL_COLUMNS, SHARD_SCHEMA, with_later_columns
-from bridge.dataset.shards import open_shard, read_images
+from bridge.dataset.shards import images_of, open_shard, read_images, read_rows
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class Labels:
 
 def read_labels(dataset: str, manifest: Manifest, split: str) -> Labels:
     """Labels of every image of a split (none gives arrays of length 0)."""
-    paths = tuple(p for p in sorted(manifest.shards) if manifest.shards[p].record.split == split)
+    paths = paths_of_split(manifest, split)
 
     def read(path: str) -> pa.Table:
         with open_shard(dataset, path) as shard:
@@ -95,6 +95,23 @@ def read_labels(dataset: str, manifest: Manifest, split: str) -> Labels:
     with ThreadPoolExecutor(8) as pool:
         tables = list(pool.map(read, paths))
     return _labels(storage.absolute(dataset), paths, tables)
+
+
+def paths_of_split(manifest: Manifest, *splits: str) -> tuple[str, ...]:
+    """The shards of a split, or of several, in their order."""
+    return tuple(p for p in sorted(manifest.shards) if manifest.shards[p].record.split in splits)
+
+
+def read_labels_and_images(
+    dataset: str, shards: Sequence[str], shard: np.ndarray, row: np.ndarray
+) -> tuple[Labels, list[bytes]]:
+    """Labels and encoded images of the rows `row[i]` of `shards[shard[i]]`, shard by shard.
+
+    `shard` is int [N], ascending, and names each shard once at least; `row` is int [N].
+    """
+    tables = [read_rows(dataset, path, row[shard == number]) for number, path in enumerate(shards)]
+    labels = _labels(storage.absolute(dataset), tuple(shards), [*map(with_later_columns, tables)])
+    return replace(labels, row=row), [image for table in tables for image in images_of(table)]
 
 
 def _labels(dataset: str, paths: tuple[str, ...], tables: Sequence[pa.Table]) -> Labels:

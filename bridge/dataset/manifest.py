@@ -6,10 +6,13 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from bridge.common import storage
 from bridge.common.errors import InputError
+from bridge.common.record import CountOrNone, read_record, to_json, uncollected
 from bridge.dataset.schema import SCHEMA_VERSION
 from bridge.dataset.shards import ShardRecord
 
@@ -74,7 +77,8 @@ class Manifest:
         """Every rejected input once, those of the shards included, in a stable order."""
         unique = {(r.reason, r.item): r for r in self.rejections}
         for path in sorted(self.shards):
-            unique |= {(r.reason, r.item): r for r in self.shards[path].rejections}
+            for rejection in self.shards[path].rejections:
+                unique[rejection.reason, rejection.item] = rejection
         return tuple(unique.values())
 
     def counts(self) -> dict[str, dict[str, Any]]:
@@ -109,76 +113,106 @@ class Manifest:
 
     def to_json(self) -> dict[str, Any]:
         """The manifest as it is written."""
-        return {
-            "schema_version": SCHEMA_VERSION,
-            "kind": self.kind,
-            "complete": self.complete,
-            "config": dict(self.config),
-            "counts": self.counts(),
-            "rejected": _count_reasons(self.all_rejections),
-            "rejected_items": [vars(r) for r in self.rejections],
-            "adjusted": _count_reasons(self.adjustments),
-            "adjusted_items": [vars(a) for a in self.adjustments],
-            "shards": [_shard_to_json(self.shards[path]) for path in sorted(self.shards)],
-        }
+        return to_json(_file_of(self))
 
     def save(self, dataset: str) -> None:
         """Write `manifest.json` atomically, one line per shard.
 
         Python indents JSON ten times slower than it writes it, which counts at 100,000 shards.
         """
-        value = self.to_json()
-        lines = ",\n".join(json.dumps(s, allow_nan=False) for s in value.pop("shards"))
+        with uncollected():
+            value = self.to_json()
+            lines = ",\n".join(json.dumps(s, allow_nan=False) for s in value.pop("shards"))
         head = json.dumps(value, indent=1, allow_nan=False).removesuffix("\n}")
         text = f'{head},\n "shards": [\n{lines}\n ]\n}}\n'
         storage.write_bytes(storage.join(dataset, MANIFEST), text.encode())
+
+
+_Level = Annotated[str, Field(pattern="^[0-9]+$")]
+
+
+@dataclass(frozen=True)
+class _Shard(ShardRecord):
+    """A shard as it stands in the file."""
+
+    objects: tuple[str, ...]
+    trajectories: CountOrNone
+    by_blur_level: dict[_Level, CountOrNone]
+    rejected_items: tuple[Rejection, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _File:
+    """`manifest.json`; what has a default is summed up from the rest or younger than the format."""
+
+    schema_version: Literal[SCHEMA_VERSION]  # type: ignore[valid-type]
+    kind: str
+    complete: bool
+    config: dict[str, Any]
+    counts: Any = None
+    rejected: Any = None
+    rejected_items: tuple[Rejection, ...]
+    adjusted: Any = None
+    adjusted_items: tuple[Adjustment, ...] = ()
+    shards: tuple[_Shard, ...]
+
+
+def _file_of(manifest: Manifest) -> _File:
+    return _File(
+        schema_version=SCHEMA_VERSION,
+        kind=manifest.kind,
+        complete=manifest.complete,
+        config=dict(manifest.config),
+        counts=manifest.counts(),
+        rejected=_count_reasons(manifest.all_rejections),
+        rejected_items=manifest.rejections,
+        adjusted=_count_reasons(manifest.adjustments),
+        adjusted_items=manifest.adjustments,
+        shards=tuple(_to_file(manifest.shards[path]) for path in sorted(manifest.shards)),
+    )
+
+
+def _to_file(result: ShardResult) -> _Shard:
+    return _Shard(
+        **vars(result.record),
+        objects=result.objects,
+        trajectories=result.trajectories,
+        by_blur_level=dict(result.by_blur_level),
+        rejected_items=result.rejections,
+    )
+
+
+def _from_file(shard: _Shard) -> ShardResult:
+    record = ShardRecord(shard.path, shard.split, shard.rows, shard.bytes, shard.sha256)
+    return ShardResult(
+        record, shard.objects, shard.trajectories, shard.by_blur_level, shard.rejected_items
+    )
 
 
 def _count_reasons(remarks: Iterable[Remark]) -> dict[str, int]:
     return dict(sorted(Counter(remark.reason for remark in remarks).items()))
 
 
-def _shard_to_json(result: ShardResult) -> dict[str, Any]:
-    return result.record.to_json() | {
-        "objects": list(result.objects),
-        "trajectories": result.trajectories,
-        "by_blur_level": dict(result.by_blur_level),
-        "rejected_items": [vars(rejection) for rejection in result.rejections],
-    }
-
-
-def _shard_from_json(value: Mapping[str, Any]) -> ShardResult:
-    return ShardResult(
-        record=ShardRecord(**{k: value[k] for k in ("path", "split", "rows", "bytes", "sha256")}),
-        objects=tuple(value["objects"]),
-        trajectories=value["trajectories"],
-        by_blur_level=value["by_blur_level"],
-        rejections=tuple(Rejection(**item) for item in value["rejected_items"]),
-    )
-
-
 def load_manifest(dataset: str) -> Manifest:
     """Read a dataset's manifest, complete or not.
 
-    Raises InputError where there is none, or one of another version of the format.
+    Raises:
+        InputError: there is none, or it is damaged or of another version of the format; the
+            message names the field.
     """
     path = storage.join(dataset, MANIFEST)
     if not storage.exists(path):
         raise InputError(f"{dataset} is not a dataset: it has no {MANIFEST}.")
-    value = storage.read_json(path)
-    if not isinstance(value, dict) or value.get("schema_version") != SCHEMA_VERSION:
-        raise InputError(f"{path} is not a dataset manifest of version {SCHEMA_VERSION}.")
-    try:
+    with uncollected():
+        file = read_record(_File, path)
         return Manifest(
-            kind=value["kind"],
-            config=value["config"],
-            shards={shard["path"]: _shard_from_json(shard) for shard in value["shards"]},
-            rejections=tuple(Rejection(**item) for item in value["rejected_items"]),
-            adjustments=tuple(Adjustment(**item) for item in value.get("adjusted_items", ())),
-            complete=value["complete"],
+            kind=file.kind,
+            config=file.config,
+            shards={shard.path: _from_file(shard) for shard in file.shards},
+            rejections=file.rejected_items,
+            adjustments=file.adjusted_items,
+            complete=file.complete,
         )
-    except (KeyError, TypeError) as error:
-        raise InputError(f"{path} is damaged: {error!r}.") from error
 
 
 def open_manifest(dataset: str) -> Manifest:

@@ -10,12 +10,16 @@ from typing import Any
 
 import pyarrow as pa
 
+from bridge.blur import NUM_WINDOWS
+
 SCHEMA_VERSION = 1
 
-SPLITS = ("train", "validation", "test", "distractor", "real")
+TRAIN_SPLIT, VALIDATION_SPLIT, TEST_SPLIT = "train", "validation", "test"
+DISTRACTOR_SPLIT, REAL_SPLIT = "distractor", "real"
+SPLITS = (TRAIN_SPLIT, VALIDATION_SPLIT, TEST_SPLIT, DISTRACTOR_SPLIT, REAL_SPLIT)
 
-ROWS_PER_GROUP = 99
-"""Images per Parquet row group: nine whole trajectories of eleven."""
+ROWS_PER_GROUP = 9 * (NUM_WINDOWS + 1)
+"""Images per Parquet row group: nine whole trajectories."""
 
 IMAGE = pa.struct([pa.field("bytes", pa.binary()), pa.field("path", pa.string())])
 

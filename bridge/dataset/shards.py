@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import io
-from dataclasses import asdict, dataclass
-from typing import Any
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from bridge.common import storage
 from bridge.common.errors import InputError
+from bridge.common.record import CountOrNone
 from bridge.dataset.schema import ROWS_PER_GROUP
 
 
@@ -22,13 +25,9 @@ class ShardRecord:
     path: str
     """Relative to the dataset, e.g. `data/train-00000-of-00012.parquet`."""
     split: str
-    rows: int
-    bytes: int
+    rows: CountOrNone
+    bytes: CountOrNone
     sha256: str
-
-    def to_json(self) -> dict[str, Any]:
-        """As it stands in the manifest."""
-        return asdict(self)
 
 
 def shard_path(split: str, number: int, total: int) -> str:
@@ -95,22 +94,53 @@ def open_shard(dataset: str, path: str) -> pq.ParquetFile:
         raise InputError(f"The shard {target} is damaged: {error}") from error
 
 
-def read_images(dataset: str, path: str, rows: np.ndarray) -> list[bytes]:
-    """Encoded images of some rows of a shard, in the order asked for.
+def read_rows(
+    dataset: str, path: str, rows: np.ndarray, columns: Sequence[str] | None = None
+) -> pa.Table:
+    """Some rows of a shard (int [N]), in the order asked for; all columns, or some.
 
-    Reads only the row groups that hold them.
+    Reads only the row groups that hold them, one at a time: a group's images are many times what
+    is wanted of it where rows are far between.
     """
     with open_shard(dataset, path) as shard:
         sizes = [shard.metadata.row_group(i).num_rows for i in range(shard.num_row_groups)]
         starts = np.concatenate([[0], np.cumsum(sizes)])
         groups = np.searchsorted(starts, rows, side="right") - 1
-        images: dict[int, bytes] = {}
+        taken = [shard.read_row_groups([], columns=columns)]
         for group in np.unique(groups):
-            column = shard.read_row_group(int(group), columns=["image"]).column("image")
-            encoded = pa.compute.struct_field(column.combine_chunks(), "bytes")
-            for row in np.unique(rows[groups == group]):
-                images[int(row)] = encoded[int(row - starts[group])].as_py()
-    return [images[int(row)] for row in rows]
+            table = shard.read_row_group(int(group), columns=columns)
+            taken.append(table.take(pa.array(rows[groups == group] - starts[group])))
+    order = np.argsort(groups, kind="stable")
+    table = pa.concat_tables(taken)
+    in_order = bool((np.diff(order) == 1).all())
+    return table if in_order else table.take(pa.array(np.argsort(order)))
+
+
+def images_of(table: pa.Table) -> list[bytes]:
+    """The encoded images of rows of a shard."""
+    return pc.struct_field(table["image"], "bytes").to_pylist()
+
+
+def read_images(dataset: str, path: str, rows: np.ndarray) -> list[bytes]:
+    """Encoded images of some rows of a shard, as `read_rows`."""
+    return images_of(read_rows(dataset, path, rows, ["image"]))
+
+
+def image_bytes(dataset: str, path: str, rows: np.ndarray) -> int:
+    """About how many bytes the encoded images of some rows have together, none of them read.
+
+    Every row counts as the mean of its row group.
+    """
+    with open_shard(dataset, path) as shard:
+        names = [shard.schema.column(i).path for i in range(len(shard.schema))]
+        column = names.index("image.bytes")
+        groups = [shard.metadata.row_group(i) for i in range(shard.num_row_groups)]
+        lengths = np.array([group.num_rows for group in groups])
+        sizes = np.array([group.column(column).total_uncompressed_size for group in groups])
+    ends = np.cumsum(lengths)
+    return math.ceil(
+        (sizes / np.maximum(lengths, 1))[np.searchsorted(ends, rows, side="right")].sum()
+    )
 
 
 def read_image(shard: str, row: int) -> bytes:

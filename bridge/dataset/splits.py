@@ -1,4 +1,4 @@
-"""Which objects and images are for training, queries and database (Sec. 4 and 5 of the paper).
+"""Which objects and images are for training, queries and database (Sec. 5 of the paper).
 
 Everything here follows from the labels and a seed alone. The rules are those of the published
 code (`reference` below) where it is more exact than the paper; random draws are keyed by object,
@@ -7,18 +7,18 @@ so that adding an object to a dataset changes nothing for the others.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from bridge.blur import NUM_LEVELS
 from bridge.common.chance import rng_for
 from bridge.dataset.labels import Labels
+from bridge.dataset.schema import TEST_SPLIT, TRAIN_SPLIT, VALIDATION_SPLIT
 
 BLUR_LEVELS = 6
 """The benchmark uses levels 1..6; images of levels 7..10 are neither trained on nor searched."""
-
-ALL_BLUR_LEVELS = 10
 
 
 def split_objects(objects_by_category: Mapping[str, Iterable[str]], seed: int) -> dict[str, str]:
@@ -37,9 +37,10 @@ def split_objects(objects_by_category: Mapping[str, Iterable[str]], seed: int) -
         train, validation = len(names) * 70 // 100, len(names) * 15 // 100
         for position, name in enumerate(shuffled):
             if position < train:
-                splits[name] = "train"
+                splits[name] = TRAIN_SPLIT
             else:
-                splits[name] = "validation" if position < train + validation else "test"
+                in_validation = position < train + validation
+                splits[name] = VALIDATION_SPLIT if in_validation else TEST_SPLIT
     return splits
 
 
@@ -93,7 +94,7 @@ class _ObjectTable:
     def assignment(self, rng: np.random.Generator) -> dict[int, list[int]]:
         """Trajectories by the blur level that they are assigned to."""
         names, index = np.unique(self.trajectory, return_inverse=True)
-        has_level = np.zeros((len(names), ALL_BLUR_LEVELS), dtype=bool)
+        has_level = np.zeros((len(names), NUM_LEVELS), dtype=bool)
         has_level[index, self.level - 1] = True
         assigned = assign_levels(has_level, rng)
         return {level: names[assigned == level].tolist() for level in range(1, BLUR_LEVELS + 1)}
@@ -123,9 +124,10 @@ def training_rows(labels: Labels, seed: int, *, sharp_only: bool = False) -> np.
     rows = []
     for name, table in _tables(labels):
         rng = rng_for(seed, "training", name)
-        for level, trajectories in table.assignment(rng).items():
-            rows += [table.pick(trajectory, level, rng) for trajectory in trajectories]
-    return np.sort(np.array(rows, dtype=np.int64))
+        assigned = table.assignment(rng)
+        picked = [table.pick(t, lv, rng) for lv, members in assigned.items() for t in members]
+        rows.append(np.array(picked, np.int64))
+    return _sorted_rows(rows)
 
 
 @dataclass(frozen=True)
@@ -150,47 +152,59 @@ def queries_and_database(labels: Labels, seed: int) -> QueriesAndDatabase:
     has fewer than 12 trajectories, rounding up at every level would leave no database: a sixth of
     all of them are query trajectories then.
     """
+    sides = [_sides_of_object(name, table, seed) for name, table in _tables(labels)]
+    return _together(sides)
+
+
+def _sides_of_object(name: str, table: _ObjectTable, seed: int) -> QueriesAndDatabase:
     queries: list[int] = []
     database: list[int] = []
     per_level: list[int] = []
-    for name, table in _tables(labels):
-        rng = rng_for(seed, "queries", name)
-        levels_rng = rng_for(seed, "per level", name)
-        assigned = table.assignment(rng)
-        groups = [[(t, level) for t in members] for level, members in assigned.items()]
-        if sum(map(len, groups)) < 2 * BLUR_LEVELS:
-            groups = [[pair for group in groups for pair in group]]
-        for group in groups:
-            shuffled = [group[i] for i in rng.permutation(len(group))]
-            num_queries = -(-len(shuffled) // 6)
-            for trajectory, _ in shuffled[:num_queries]:
-                queries += [table.pick(trajectory, lv, rng) for lv in table.levels_of(trajectory)]
-            database += [table.pick(t, lv, rng) for t, lv in shuffled[num_queries:]]
-            for trajectory, _ in shuffled[num_queries:]:
-                levels = table.levels_of(trajectory)
-                per_level += [table.pick(trajectory, level, levels_rng) for level in levels]
-    return QueriesAndDatabase(*map(_sorted_rows, (queries, database, per_level)))
+    rng = rng_for(seed, "queries", name)
+    levels_rng = rng_for(seed, "per level", name)
+    assigned = table.assignment(rng)
+    groups = [[(t, level) for t in members] for level, members in assigned.items()]
+    if sum(map(len, groups)) < 2 * BLUR_LEVELS:
+        groups = [[pair for group in groups for pair in group]]
+    for group in groups:
+        shuffled = [group[i] for i in rng.permutation(len(group))]
+        num_queries = -(-len(shuffled) // 6)
+        for trajectory, _ in shuffled[:num_queries]:
+            queries += [table.pick(trajectory, lv, rng) for lv in table.levels_of(trajectory)]
+        database += [table.pick(t, lv, rng) for t, lv in shuffled[num_queries:]]
+        for trajectory, _ in shuffled[num_queries:]:
+            levels = table.levels_of(trajectory)
+            per_level += [table.pick(trajectory, level, levels_rng) for level in levels]
+    # Arrays, because a number in a list takes five times the memory.
+    return QueriesAndDatabase(*(np.array(r, np.int64) for r in (queries, database, per_level)))
+
+
+def _together(sides: Sequence[QueriesAndDatabase]) -> QueriesAndDatabase:
+    names = ("queries", "database", "per_level")
+    return QueriesAndDatabase(
+        *(_sorted_rows([getattr(side, name) for side in sides]) for name in names)
+    )
 
 
 def real_queries_and_database(labels: Labels) -> QueriesAndDatabase:
-    """Of each real object, the trajectory with the fewest images is the query (Sec. 5).
+    """Of each real object, the trajectory with the fewest images is the query.
 
-    Of several such trajectories it is the first one; all others are the database.
+    Of several such trajectories it is the first one; all others are the database. The paper gives
+    no rule; this one reproduces the counts of its Table 1.
     """
-    queries: list[int] = []
-    database: list[int] = []
+    sides = []
     for _, table in _tables(labels):
         names, counts = np.unique(table.trajectory, return_counts=True)
         is_query = table.trajectory == names[counts.argmin()]
-        queries += table.rows[is_query].tolist()
-        database += table.rows[~is_query].tolist()
-    return QueriesAndDatabase(*map(_sorted_rows, (queries, database, [])))
+        nothing = np.zeros(0, np.int64)
+        sides.append(QueriesAndDatabase(table.rows[is_query], table.rows[~is_query], nothing))
+    return _together(sides)
 
 
-def _sorted_rows(rows: list[int]) -> np.ndarray:
-    return np.sort(np.array(rows, dtype=np.int64))
+def _sorted_rows(rows: Sequence[np.ndarray]) -> np.ndarray:
+    return np.sort(np.concatenate([np.zeros(0, np.int64), *rows]))
 
 
-def distractor_rows(labels: Labels) -> np.ndarray:
-    """Distractors: every image of the blur levels 1..6, int64 [rows]."""
-    return np.flatnonzero(labels.blur_level <= BLUR_LEVELS)
+def distractor_rows(blur_level: np.ndarray) -> np.ndarray:
+    """Distractors: every image of the blur levels 1..6, int64 [rows]; levels are int [N]."""
+    return np.flatnonzero(blur_level <= BLUR_LEVELS)

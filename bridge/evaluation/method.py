@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from bridge.index.folder import DATABASE, DATABASE_PER_LEVEL, DISTRACTOR, QUERY, Descriptors
+from bridge.dataset.roles import DATABASE, DATABASE_PER_LEVEL, DISTRACTOR, QUERY
+from bridge.index.folder import Descriptors
 from bridge.report import Estimates
 
 

@@ -9,18 +9,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from bridge.index.folder import (
-    DATABASE,
-    DATABASE_PER_LEVEL,
-    DISTRACTOR,
-    QUERY,
-    REAL,
-    TEST,
-    Descriptors,
-)
-from bridge.metrics import DISTRACTOR as DISTRACTOR_LABEL
+from bridge.dataset.roles import DATABASE, DATABASE_PER_LEVEL, DISTRACTOR, QUERY
+from bridge.dataset.schema import REAL_SPLIT, TEST_SPLIT
+from bridge.index.folder import Descriptors
 from bridge.metrics import (
     K_BY_PROTOCOL,
+    UNLABELLED,
     PerLevelResult,
     RetrievalResult,
     evaluate_by_database_blur_level,
@@ -46,15 +40,19 @@ class Protocol:
 
 
 PROTOCOLS = (
-    Protocol("mixed", TEST, (DATABASE,)),
-    Protocol("mixed_with_distractors", TEST, (DATABASE, DISTRACTOR)),
-    Protocol("per_level", TEST, (DATABASE_PER_LEVEL,), by_database_level=True),
+    Protocol("mixed", TEST_SPLIT, (DATABASE,)),
+    Protocol("mixed_with_distractors", TEST_SPLIT, (DATABASE, DISTRACTOR)),
+    Protocol("per_level", TEST_SPLIT, (DATABASE_PER_LEVEL,), by_database_level=True),
     Protocol(
-        "per_level_with_distractors", TEST, (DATABASE_PER_LEVEL, DISTRACTOR), by_database_level=True
+        "per_level_with_distractors",
+        TEST_SPLIT,
+        (DATABASE_PER_LEVEL, DISTRACTOR),
+        by_database_level=True,
     ),
-    Protocol("real", REAL, (DATABASE,)),
+    Protocol("real", REAL_SPLIT, (DATABASE,)),
 )
-"""Tables 2 (left), 2 (right, 5 and 6), 4 of the supplement, 4, and 3."""
+"""In the paper: Table 2 (left) and Table 5; Table 2 (right) and Table 6; Table 1 of the supplement;
+Table 4 and Table 2 of the supplement; Table 3."""
 
 
 @dataclass(frozen=True)
@@ -103,13 +101,13 @@ def tasks(rows: Descriptors) -> Iterator[Task]:
 
 def _task(protocol: Protocol, queries: Descriptors, database: Descriptors) -> Task:
     names = pa.array(np.unique(queries.object_ids))
-    labels = pc.index_in(pa.array(database.object_ids), names).fill_null(DISTRACTOR_LABEL)
+    labels = pc.index_in(pa.array(database.object_ids), names).fill_null(UNLABELLED)
     return Task(
         protocol,
         queries.descriptors,
         database.descriptors,
         pc.index_in(pa.array(queries.object_ids), names).to_numpy(),
-        np.where(database.roles == DISTRACTOR, DISTRACTOR_LABEL, labels.to_numpy()),
+        np.where(database.roles == DISTRACTOR, UNLABELLED, labels.to_numpy()),
         queries.blur_levels,
         database.blur_levels,
     )

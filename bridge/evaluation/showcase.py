@@ -8,8 +8,9 @@ import faiss
 import numpy as np
 
 from bridge.common.chance import rng_for
+from bridge.dataset.roles import DISTRACTOR
 from bridge.dataset.shards import read_image
-from bridge.index.folder import DISTRACTOR, Descriptors
+from bridge.index.folder import Descriptors
 from bridge.report import Gallery, Tile
 from bridge.report.gallery import BEST, RANDOM, WORST
 

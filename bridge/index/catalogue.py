@@ -15,8 +15,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from bridge.common import storage
 from bridge.common.errors import InputError
+from bridge.dataset.roles import DISTRACTOR, QUERY
 from bridge.dataset.shards import read_image
-from bridge.index.folder import DISTRACTOR, QUERY, IndexManifest, PartRecord, RowReader, read_part
+from bridge.index.folder import IndexManifest, PartRecord, RowReader, read_part
 
 Box = tuple[float, float, float, float]
 """cx, cy, w, h in units of the image size."""

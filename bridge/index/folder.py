@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -24,20 +24,17 @@ from numpy.typing import ArrayLike
 
 from bridge.common import storage
 from bridge.common.errors import InputError
+from bridge.common.record import Count, CountOrNone, from_json, to_json
 from bridge.dataset.labels import boxes_of
+from bridge.dataset.roles import DATABASE, DISTRACTOR
 from bridge.dataset.shards import encode_parquet
 
 INDEX_VERSION = 2
 MANIFEST = "manifest.json"
 FAISS_FILE = "index.faiss"
 
-QUERY, DATABASE, DISTRACTOR = "query", "database", "distractor"
-DATABASE_PER_LEVEL = "database_per_level"
-"""An image for every blur level that a database trajectory has (the database of Table 4)."""
 SEARCHED = (DATABASE, DISTRACTOR)
 """Roles of the rows in `index.faiss`."""
-
-TEST, REAL = "test", "real"
 
 ROWS_PER_GROUP = 4096
 _CACHED_GROUPS = 64
@@ -74,7 +71,7 @@ class PartRecord:
 
     path: str
     role: str
-    rows: int
+    rows: CountOrNone
     sha256: str
     key: str
     """Hash of the model and of the images in the part: parts of one key have the same content."""
@@ -89,13 +86,15 @@ class IndexManifest:
     model: str
     """Where the model was; its hash decides."""
     model_hash: str
-    dimension: int
+    dimension: Count
     datasets: Mapping[str, str]
     """Content hash by path, of the dataset and of the distractors."""
     seed: int
-    """Of the selection of queries and database."""
-    precision: str = "float32"
-    """In which the network computed."""
+    """Of the selection of queries and database, where it is drawn."""
+    precision: Literal["float32", "bfloat16", ""] = "float32"
+    """In which the network computed; empty until it is known where it computes."""
+    selections: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """What selected the queries and the database, by content hash of the dataset they are of."""
     counts: Mapping[str, int] = field(default_factory=dict)
     """Rows by role."""
     parts: Sequence[PartRecord] = ()
@@ -107,9 +106,21 @@ class IndexManifest:
         """What must be equal for two indexes to be the same."""
         hashes = sorted(self.datasets.values())
         model = {"model": self.model_hash, "precision": self.precision}
-        return model | {"datasets": hashes, "seed": self.seed}
+        return model | {"datasets": hashes, "seed": self.seed} | self._recorded()
 
-    def with_shards(self, parts: Sequence[PartRecord]) -> IndexManifest:
+    def _recorded(self) -> dict[str, Any]:
+        """Hashes of the selections that datasets bring; what is drawn follows from the seed."""
+        hashes = {
+            content: used["sha256"] for content, used in self.selections.items() if "sha256" in used
+        }
+        return {"selections": dict(sorted(hashes.items()))} if hashes else {}
+
+    def same_images(self, other: IndexManifest) -> bool:
+        """Whether two indexes hold the same images in the same roles."""
+        names = ("datasets", "seed", "selections")
+        return all(self.identity().get(name) == other.identity().get(name) for name in names)
+
+    def with_parts(self, parts: Sequence[PartRecord]) -> IndexManifest:
         """This manifest and more finished parts."""
         return replace(self, parts=[*self.parts, *parts])
 
@@ -125,8 +136,8 @@ class IndexManifest:
 
     def save(self, index: str) -> None:
         """Write `manifest.json` atomically."""
-        value = {"index_version": INDEX_VERSION} | asdict(self)
-        value |= {"parts": [asdict(part) for part in self.parts], "rejected": len(self.unreadable)}
+        value = {"index_version": INDEX_VERSION} | to_json(self)
+        value |= {"rejected": len(self.unreadable)}
         storage.write_json(storage.join(index, MANIFEST), value)
 
 
@@ -136,17 +147,12 @@ def load_index_manifest(index: str) -> IndexManifest:
     if not storage.exists(path):
         raise InputError(f"{index} is not an index: it has no {MANIFEST}.")
     value = storage.read_json(path)
-    if not isinstance(value, dict) or value.pop("index_version", None) != INDEX_VERSION:
+    if not isinstance(value, dict) or value.get("index_version") != INDEX_VERSION:
         raise InputError(
             f"{path} is not an index manifest of version {INDEX_VERSION}: remove the folder, or "
             "build into another one."
         )
-    value.pop("rejected", None)
-    try:
-        value["parts"] = [PartRecord(**part) for part in value["parts"]]
-        return IndexManifest(**value)
-    except (KeyError, TypeError) as error:
-        raise InputError(f"{path} is damaged ({error!r}): remove the folder.") from error
+    return from_json(IndexManifest, value, path)
 
 
 def open_index_manifest(index: str) -> IndexManifest:

@@ -1,4 +1,4 @@
-"""Search by inner product over descriptors (paper, Sec. 3.1: nearest neighbours): FAISS.
+"""Search by inner product over descriptors (paper, Sec. 3: nearest neighbours): FAISS.
 
 The inner product of L2-normalised descriptors is their cosine similarity.
 """
@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from bridge.common import storage
 from bridge.common.errors import InputError
+from bridge.common.record import from_json
 from bridge.index.folder import FAISS_FILE, IndexManifest
 from bridge.index.layouts import Layout, is_of_type, search_allowed, set_effort
 
@@ -82,7 +83,7 @@ def open_search_index(index: str, manifest: IndexManifest, *, verify: bool = Fal
     if not is_file(path, record["bytes"], record["sha256"] if verify else None):
         raise InputError(f"{path} is missing or damaged: run build_index.py again.")
     found = load_index(path, mmap=True)
-    layout = Layout(**record["layout"])
+    layout = from_json(Layout, record["layout"], f"layout of {path}")
     rows = sum(part.rows for part in manifest.searched_parts)
     same = (found.d, found.ntotal, record["rows"]) == (manifest.dimension, rows, rows)
     if not same or not is_of_type(found, layout):

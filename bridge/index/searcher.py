@@ -19,7 +19,7 @@ from bridge.index.catalogue import Box, Catalogue, Entry, rounded_box
 from bridge.index.folder import IndexManifest, open_index_manifest
 from bridge.index.search import open_search_index, search
 from bridge.model.checkpoint import load, model_sha256
-from bridge.model.embedding import Embedded, embed_encoded
+from bridge.model.embedding import Embedded, Precision, embed_encoded
 
 TOP = 20
 
@@ -45,7 +45,7 @@ class Query:
 
     def __post_init__(self) -> None:
         if self.top < 1:
-            raise InputError(f"The number of results must be at least 1, not {self.top}.")
+            raise InputError(f"`top` must be at least 1, not {self.top}.")
 
 
 @dataclass(frozen=True)
@@ -100,6 +100,7 @@ class Searcher:
         self._model = load(model_of(manifest, model), device)
         self._index = open_search_index(index, manifest)
         self._threads = threads
+        self._precision: Precision = manifest.precision or "float32"
         self.catalogue = Catalogue(index, manifest)
 
     def search(
@@ -120,7 +121,9 @@ class Searcher:
             InputError: a query asks for an object that the index does not have.
         """
         images = [upright(query.image) for query in queries]
-        embedded = embed_encoded(self._model, images, threads=self._threads)
+        embedded = embed_encoded(
+            self._model, images, threads=self._threads, precision=self._precision
+        )
         found = [Found()] * len(queries)
         for place, why in embedded.unreadable.items():
             found[place] = Found(error=_OBJECT_ADDRESS.sub("", why))
@@ -148,7 +151,9 @@ class Searcher:
                 start=1,
             )
         )
-        severity = None if embedded.blur is None else round(float(embedded.blur[row]), 4)
+        severity = (
+            None if embedded.blur_severity is None else round(float(embedded.blur_severity[row]), 4)
+        )
         return Found(
             results,
             blur_severity=severity,
@@ -161,7 +166,7 @@ def model_of(manifest: IndexManifest, override: str | None = None) -> str:
     """The model that an index was built with; InputError where it is not that one any more."""
     model = storage.absolute(override or manifest.model)
     if not storage.exists(model):
-        raise InputError(f"{model}, which built the index, is gone: name it with --model.")
+        raise InputError(f"{model}, which built the index, is gone: name it as `model`.")
     if model_sha256(model) != manifest.model_hash:
         raise InputError(f"{model} is not the model that built the index: build the index again.")
     return model

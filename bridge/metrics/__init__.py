@@ -11,13 +11,13 @@ from bridge.metrics.average_precision import (
     evaluate_retrieval,
 )
 from bridge.metrics.confidence import Confidence, bootstrap
-from bridge.metrics.ranking import DISTRACTOR
+from bridge.metrics.ranking import UNLABELLED
 from bridge.metrics.results import PerLevelResult, RetrievalResult, merge_results
 
 __all__ = [
     "DENOMINATORS",
-    "DISTRACTOR",
     "K_BY_PROTOCOL",
+    "UNLABELLED",
     "Confidence",
     "PerLevelResult",
     "RetrievalResult",

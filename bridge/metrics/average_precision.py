@@ -72,7 +72,7 @@ def evaluate_retrieval(
     """mAP@k of exact search by dot product (paper, Sec. 5), in bounded memory.
 
     Descriptors are float [Q, d] and [N, d], compared in float32; labels are integers [Q] and [N],
-    equal labels are positives, -1 is a distractor and never a positive. Blur levels are integers.
+    equal labels are positives, -1 (`UNLABELLED`) is never a positive. Blur levels are integers.
     The database is ranked by descending similarity, equal similarities by ascending row number.
     mAP is the mean over queries; a query without positives scores 0 and counts. `k` beyond the
     database means the whole of it. `map` is over the whole database; with its blur levels given,

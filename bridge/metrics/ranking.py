@@ -21,7 +21,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-DISTRACTOR = -1
+UNLABELLED = -1
 """Label of database images that are no query's positive."""
 
 _LANES = 4
@@ -86,7 +86,7 @@ def precision_sums(
     rows = np.arange(len(database)) if rows is None else rows
     labels = database_labels[rows]
     size = -(-len(queries) // _LANES) * _LANES
-    padded_labels = np.full(size, DISTRACTOR)
+    padded_labels = np.full(size, UNLABELLED)
     padded_labels[: len(queries)] = query_labels
     ranking = _Ranking(
         _padded(queries, size),
@@ -109,7 +109,7 @@ def positive_rows(query_labels: Int64, database_labels: Int64) -> tuple[Int64, I
     grouped = database_labels[rows]
     begin = np.searchsorted(grouped, query_labels, "left")
     end = np.searchsorted(grouped, query_labels, "right")
-    return rows, begin, np.where(query_labels == DISTRACTOR, begin, end)
+    return rows, begin, np.where(query_labels == UNLABELLED, begin, end)
 
 
 def _rank_in_threads(ranking: _Ranking, sums: Float64, found: Int64, threads: int) -> None:
@@ -262,7 +262,7 @@ def _best_rows_kernel(  # type: ignore[no-untyped-def]
                     scores[lane], num_columns, first_row, keys[q], counts[q], thresholds[q]
                 )
     for q in range(len(queries)):
-        if query_labels[q] == DISTRACTOR:
+        if query_labels[q] == UNLABELLED:
             continue
         best = keys[q, : counts[q]]
         best.sort()

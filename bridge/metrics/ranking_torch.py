@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from bridge.metrics.ranking import DISTRACTOR, Float32, Int64, PrecisionSums
+from bridge.metrics.ranking import UNLABELLED, Float32, Int64, PrecisionSums
 
 _BLOCK_BYTES = 2 << 30
 _LARGEST_BLOCK = 1024
@@ -41,7 +41,7 @@ def precision_sums(
     sums, found = np.zeros(len(queries)), np.zeros(len(queries), np.int64)
     # Every product has one shape: another one might round the same similarities differently.
     batch = torch.zeros(block, queries.shape[1], device=there)
-    wanted = torch.full((block, 1), DISTRACTOR, device=there)
+    wanted = torch.full((block, 1), UNLABELLED, device=there)
     for start in range(0, len(queries), block):
         part = slice(start, min(start + block, len(queries)))
         size = part.stop - start
@@ -50,7 +50,7 @@ def precision_sums(
         order = _best_rows(_product(batch, candidates), k)
         block_sums, block_found = _sums(labels[order] == wanted)
         sums[part], found[part] = block_sums[:size].cpu().numpy(), block_found[:size].cpu().numpy()
-    is_query = query_labels != DISTRACTOR
+    is_query = query_labels != UNLABELLED
     return PrecisionSums(sums * is_query, found * is_query, counts)
 
 
@@ -64,7 +64,7 @@ def _device(name: str) -> torch.device:
 def _num_positives(query_labels: Int64, database_labels: Int64) -> Int64:
     names, counts = np.unique(database_labels, return_counts=True)
     place = np.minimum(np.searchsorted(names, query_labels), len(names) - 1)
-    is_there = (names[place] == query_labels) & (query_labels != DISTRACTOR)
+    is_there = (names[place] == query_labels) & (query_labels != UNLABELLED)
     return np.where(is_there, counts[place], 0)
 
 

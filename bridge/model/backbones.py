@@ -6,7 +6,6 @@ import hashlib
 import re
 from collections import OrderedDict
 from pathlib import Path
-from typing import Literal
 
 import torch
 from torch import nn
@@ -14,10 +13,9 @@ from torch.utils.checkpoint import checkpoint
 
 from bridge.common import storage
 from bridge.common.errors import InputError
+from bridge.model.config import Norm
 from bridge.model.folding import CALIBRATION_SIZE, calibrate, fold_norms, photo_noise
 from bridge.model.weights import load_exactly, pair_in_order, parse_tensors, read_tensors
-
-Norm = Literal["none", "folded", "frozen", "batch"]
 
 TORCHVISION = re.compile(r"resnet(18|34|50|101|152)")
 PACKAGED = "tf_efficientnet_lite0"
@@ -198,7 +196,7 @@ def _packaged() -> dict[str, torch.Tensor]:
 def _unavailable(name: str) -> InputError:
     return InputError(
         f"The ImageNet weights of {name} are not here and cannot be downloaded: give them with "
-        "--weights FILE, or start from random weights with --weights none."
+        '`weights` as a file, or start from random ones with the weights "none".'
     )
 
 

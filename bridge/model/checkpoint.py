@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +12,23 @@ import torch
 
 from bridge.common import storage
 from bridge.common.errors import InputError
-from bridge.model.network import Bridge, ModelConfig
+from bridge.common.record import to_json
+from bridge.model.config import BridgeConfig
+from bridge.model.method import RetrievalModel
 from bridge.model.published import from_authors_state_dict
+from bridge.model.registry import build_model, restore_config
 from bridge.model.weights import load_exactly, parse_tensors, read_tensors
 
 WEIGHTS_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
 SCHEMA_VERSION = 1
+FIRST_METHOD = "bridge"
+"""Of folders that do not say which method they hold: there was no other one then."""
 
 
-def save_model(model: Bridge, folder: str | Path, extra: Mapping[str, Any] | None = None) -> None:
+def save_model(
+    model: RetrievalModel, folder: str | Path, extra: Mapping[str, Any] | None = None
+) -> None:
     """Write a MODEL folder: `model.safetensors`, a model card, and last `config.json`.
 
     Each file appears whole. A folder whose writing was interrupted is refused by `load`, because
@@ -40,7 +46,8 @@ def save_model(model: Bridge, folder: str | Path, extra: Mapping[str, Any] | Non
     weights = safetensors.torch.save(tensors)
     config = {
         "schema_version": SCHEMA_VERSION,
-        "model": asdict(model.config),
+        "method": model.config.method,
+        "model": to_json(model.config),
         "weights_sha256": storage.sha256(weights),
     }
     if taken := sorted(config.keys() & (extra or {}).keys()):
@@ -50,7 +57,7 @@ def save_model(model: Bridge, folder: str | Path, extra: Mapping[str, Any] | Non
     storage.write_json(storage.join(folder, CONFIG_FILE), config | dict(extra or {}))
 
 
-def load(path: str | Path, device: str | torch.device = "cpu") -> Bridge:
+def load(path: str | Path, device: str | torch.device = "cpu") -> RetrievalModel:
     """Load a MODEL folder, or a checkpoint file of the paper's authors, in evaluation mode.
 
     Args:
@@ -100,7 +107,7 @@ def model_sha256(path: str | Path) -> str:
     return str(read_config(path)["weights_sha256"])
 
 
-def _load_folder(folder: str | Path) -> Bridge:
+def _load_folder(folder: str | Path) -> RetrievalModel:
     config = read_config(folder)
     path = storage.join(folder, WEIGHTS_FILE)
     if not storage.exists(path):
@@ -108,21 +115,10 @@ def _load_folder(folder: str | Path) -> Bridge:
     weights = storage.read_bytes(path)
     if storage.sha256(weights) != config["weights_sha256"]:
         raise InputError(f"{path} is not the file that the model's {CONFIG_FILE} was written for.")
-    model = Bridge(_model_config(config["model"], str(folder)))
+    method = config.get("method", FIRST_METHOD)
+    model = build_model(restore_config(method, config["model"], f"The model {folder}"))
     load_exactly(model, parse_tensors(weights, path), path)
     return model
-
-
-def _model_config(values: Mapping[str, Any], source: str) -> ModelConfig:
-    if unknown := sorted(values.keys() - {field.name for field in fields(ModelConfig)}):
-        raise InputError(f"The model {source} has settings unknown to this software: {unknown}.")
-    restored: dict[str, Any] = {
-        k: tuple(v) if isinstance(v, list) else v for k, v in values.items()
-    }
-    try:
-        return ModelConfig(**restored)
-    except TypeError as error:
-        raise InputError(f"The settings of the model {source} have wrong types.") from error
 
 
 def _is_file(path: str | Path) -> bool:
@@ -130,28 +126,34 @@ def _is_file(path: str | Path) -> bool:
     return fs.get_file_info(inner).type == pafs.FileType.File
 
 
-def _card(model: Bridge, config: Mapping[str, Any]) -> str:
+def _card(model: RetrievalModel, config: Mapping[str, Any]) -> str:
     architecture = model.config
     height, width = architecture.image_size
     parameters = sum(p.numel() for p in model.parameters())
+    heads = architecture.heads if isinstance(architecture, BridgeConfig) else ()
+    rows = {
+        "method": architecture.method,
+        "backbone": f"{architecture.backbone} (normalisation layers: {architecture.norm})",
+        "heads": ", ".join(heads),
+        "input": f"RGB, resized to {height} x {width}",
+        "parameters": f"{parameters:,}",
+        "training objects": architecture.num_classes,
+        "weights (SHA-256)": config["weights_sha256"],
+    }
+    table = "\n".join(f"| {name} | {value} |" for name, value in rows.items() if value != "")
     return f"""---
 tags: [image-retrieval, motion-blur]
 ---
-# BRIDGE descriptor model
+# Descriptor model: {architecture.method}
 
 Maps an RGB image, which may show an object blurred by its motion, to a descriptor of
 {architecture.descriptor_dim} numbers and length 1. Descriptors of images of the same object, sharp
 or blurred, have a large dot product.
-Method: "Retrieval Robust to Object Motion Blur", ECCV 2024.
+Trained as in "Retrieval Robust to Object Motion Blur", ECCV 2024.
 
 | | |
 |---|---|
-| backbone | {architecture.backbone} (normalisation layers: {architecture.norm}) |
-| heads | {", ".join(architecture.heads)} |
-| input | RGB, resized to {height} x {width} |
-| parameters | {parameters:,} |
-| training objects | {architecture.num_classes} |
-| weights (SHA-256) | {config["weights_sha256"]} |
+{table}
 
 ```python
 import bridge

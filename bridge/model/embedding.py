@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from bridge.common.images import Encoded, decode_batch
-from bridge.model.network import Bridge, BridgeOutput
+from bridge.model.method import Description, RetrievalModel
 
 Precision = Literal["float32", "bfloat16"]
 """In which the backbone computes; pooling, norms and descriptors are float32 in any case."""
@@ -33,21 +33,21 @@ class Embedded:
 
     Attributes:
         descriptors: float32 [R, d], L2-normalised.
-        blur: float32 [R], predicted blur severity in 0..1; None without a blur head.
-        boxes: float32 [R, 4], predicted (cx, cy, w, h) in 0..1; None without a localisation head.
+        blur_severity: float32 [R], predicted, in 0..1; None where the method does not tell.
+        boxes: float32 [R, 4], predicted (cx, cy, w, h) in 0..1; None where it does not tell.
         rows: int64 [R], which of the images they belong to, ascending.
         unreadable: why, by row, for the others.
     """
 
     descriptors: np.ndarray
-    blur: np.ndarray | None
+    blur_severity: np.ndarray | None
     boxes: np.ndarray | None
     rows: np.ndarray
     unreadable: dict[int, str]
 
 
 def embed_encoded(
-    model: Bridge,
+    model: RetrievalModel,
     images: Sequence[Encoded],
     *,
     batch_size: int | None = None,
@@ -62,7 +62,7 @@ def embed_encoded(
     device = next(model.parameters()).device
     batch_size = batch_size or default_batch_size(model)
     autocast = torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
-    outputs: list[BridgeOutput] = []
+    outputs: list[Description] = []
     rows: list[int] = []
     unreadable: dict[int, str] = {}
     starts = range(0, len(images), batch_size)
@@ -77,13 +77,13 @@ def embed_encoded(
         rows += [start + place for place in places]
     empty = np.empty((0, *model.config.image_size, 3), np.uint8)
     outputs = outputs or [model.describe(torch.from_numpy(empty).permute(0, 3, 1, 2))]
-    descriptors, opacity, boxes = map(_joined, zip(*outputs, strict=True))
+    descriptors, visibility, boxes = map(_joined, zip(*outputs, strict=True))
     assert descriptors is not None
-    blur = None if opacity is None else 1 - opacity
-    return Embedded(descriptors, blur, boxes, np.array(rows, dtype=np.int64), unreadable)
+    severity = None if visibility is None else 1 - visibility
+    return Embedded(descriptors, severity, boxes, np.array(rows, dtype=np.int64), unreadable)
 
 
-def default_batch_size(model: Bridge) -> int:
+def default_batch_size(model: RetrievalModel) -> int:
     """Images per forward pass: `MAX_BATCH`, on a CPU fewer where they are large."""
     if next(model.parameters()).device.type != "cpu":
         return MAX_BATCH
@@ -92,7 +92,7 @@ def default_batch_size(model: Bridge) -> int:
 
 
 def _joined(parts: Sequence[torch.Tensor | None]) -> np.ndarray | None:
-    """What a head says of all images, float32 on the CPU; None for a head that is not there."""
+    """What a network says of all images, float32 on the CPU; None where it does not."""
     known = [part for part in parts if part is not None]
     return torch.cat(known).float().cpu().numpy() if known else None
 

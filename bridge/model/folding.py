@@ -102,7 +102,7 @@ def _pairs(net: nn.Module, images: torch.Tensor) -> dict[str, nn.Conv2d]:
     if len(pairs) != len(norms) or len(set(map(id, pairs.values()))) != len(norms):
         raise InputError(
             "The normalisation of this backbone cannot be folded into its convolutions: choose "
-            "--norm frozen, or another backbone."
+            "`norm` frozen, or another backbone."
         )
     return pairs
 

@@ -8,7 +8,8 @@ from dataclasses import replace
 import torch
 
 from bridge.common.errors import InputError
-from bridge.model.network import PAPER, Bridge
+from bridge.model.config import PAPER
+from bridge.model.network import Bridge
 from bridge.model.weights import load_exactly
 
 # Prefixes of tensor names: ours, and those of the published checkpoint.

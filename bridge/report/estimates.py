@@ -1,4 +1,4 @@
-"""How well the blur and localisation heads know what they see (paper, Sec. 3.1, Eq. 7-8)."""
+"""How well the blur and localisation heads know what they see (paper, Sec. 3.3, Eq. 7-8)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The simulator: images of moving objects with exact blur labels (paper Sec. 3.1 and 4)."""
+"""The simulator: images of moving objects with exact blur labels (paper Sec. 3.2 and 4)."""
 
 from bridge.simulator.background import (
     Background,

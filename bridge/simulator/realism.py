@@ -8,14 +8,16 @@ from __future__ import annotations
 import io
 import math
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
+from annotated_types import Ge, Le
 from PIL import Image
 
 from bridge.common.images import decode
+from bridge.common.record import check
 from bridge.simulator.renderers.lighting import GAMMA, Lamp, Lighting
 
-MAX_SENSOR_NOISE = 50.0
 JPEG_QUALITY = (25, 85)
 """Lowest and highest quality of images that were compressed before."""
 LAMP_DISTANCE = (8, 14)
@@ -30,7 +32,11 @@ _OBJECTS_AT = np.array([0.0, 0.0, -6.3])
 
 @dataclass(frozen=True)
 class Realism:
-    """Deviations from the published generator, towards real photos."""
+    """Deviations from the published generator, towards real photos.
+
+    Raises:
+        InputError: one is out of its range.
+    """
 
     curved: bool = False
     """Objects move along curves, with acceleration and uneven turns, instead of straight lines."""
@@ -39,11 +45,14 @@ class Realism:
     linear_blur: bool = False
     """Average over the exposure, and mix with the background, in linear light (Eq. 3 with
     intensities), as sensors do, instead of in display values."""
-    sensor_noise: float = 0.0
+    sensor_noise: Annotated[float, Ge(0), Le(50)] = 0.0
     """Shot and read noise: its standard deviation at mid-grey in display values 0..255, at
     most 50."""
     jpeg_artefacts: bool = False
     """Each image has been through JPEG at a random quality of 25..85 before it is stored."""
+
+    def __post_init__(self) -> None:
+        check(self)
 
 
 def sample_lighting(rng: np.random.Generator) -> Lighting:

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
+from annotated_types import Ge, Le
 
 from bridge.blur import (
     blur_level,
@@ -22,8 +23,9 @@ from bridge.blur import (
     composite,
     eight_bit,
 )
+from bridge.common.record import Count, CountOrNone, check
 from bridge.simulator.background import Backgrounds
-from bridge.simulator.filters import stays_in_view
+from bridge.simulator.filters import FilterName, is_kept
 from bridge.simulator.meshes.mesh import Mesh
 from bridge.simulator.realism import (
     Realism,
@@ -37,6 +39,11 @@ from bridge.simulator.renderers.lighting import Lighting
 from bridge.simulator.renderers.protocol import Renderer
 from bridge.simulator.trajectory import Trajectory, curve, sample_trajectory
 
+ImageSide = Annotated[int, Ge(16), Le(4096)]
+"""Pixels along one side of an image."""
+SubframeStep = Annotated[float, Ge(0.05), Le(4)]
+"""Pixels that the fastest point of the object moves between two sub-frames."""
+
 
 @dataclass(frozen=True)
 class SimulatorConfig:
@@ -49,16 +56,29 @@ class SimulatorConfig:
         tries: motions drawn for a trajectory before it is given up.
         seed: of the whole dataset.
         background_per_image: one background per image instead of one per trajectory.
+        filter: which motions are kept, by the rule of the published code ("coverage") or of the
+            paper's text ("endpoint-iou"); see `filters`.
+        erosion_pixels: what the silhouette loses on each side before blur severity is the mean
+            over it (`blur.blur_value`): 1 in the published code, 3 in the paper's text. Where it
+            loses everything, as thin objects do in small images, blur severity is 1.
         realism: what differs from the published generator.
+
+    Raises:
+        InputError: one is out of its range.
     """
 
-    image_size: tuple[int, int] = (240, 320)
+    image_size: tuple[ImageSide, ImageSide] = (240, 320)
     renderer: RendererName = "raster"
-    subframe_step: float = 1.0
-    tries: int = 5
-    seed: int = 0
+    subframe_step: SubframeStep = 1.0
+    tries: Count = 5
+    seed: CountOrNone = 0
     background_per_image: bool = False
+    filter: FilterName = "coverage"
+    erosion_pixels: Count = 1
     realism: Realism = field(default_factory=Realism)
+
+    def __post_init__(self) -> None:
+        check(self)
 
 
 @dataclass(frozen=True)
@@ -102,7 +122,7 @@ def simulate(
     lighting = sample_lighting(chance.light) if realism.varied_light else Lighting()
     for _ in range(config.tries):
         motion = _sample_motion(chance, mesh, config)
-        if not stays_in_view(mesh, motion, config.image_size):
+        if not is_kept(mesh, motion, config.image_size, config.filter):
             continue
         layers = renderer.expose(mesh, motion, lighting, linear=realism.linear_blur)
         if layers[..., 3].any(axis=(1, 2)).all():
@@ -145,7 +165,7 @@ def _label(
         if config.background_per_image and index > 0:
             background = backgrounds.sample(chance.scene, config.image_size)
         alpha = eight_bit(layer[..., 3])
-        severity = blur_severity(alpha)
+        severity = blur_severity(alpha, config.erosion_pixels)
         samples.append(
             Sample(
                 window=index,

@@ -14,13 +14,15 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from bridge.simulator.camera import LENS, SENSOR
+
 NUM_FRAMES = 24
 START_DEPTH = (-6.0, -3.0)
 MAX_DEPTH_STEP = 1.0
 SIDEWAYS_DISTANCE = (2.1, 2.5)
 MAX_TURN = np.deg2rad(30)
 
-_TANGENT = (1 - 0.05) * 36 / (2 * 50)
+_TANGENT = (1 - 0.05) * SENSOR / (2 * LENS)
 """Half the opening of the camera along the longer side, less a margin of 5 %."""
 _OBJECT_RADIUS = 1.0
 _INSET = _OBJECT_RADIUS / _TANGENT * np.sqrt(1 + _TANGENT**2)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 CENTRE_FRAME = 12
 """The frame of the sharp image, in the middle of every exposure."""
-NUM_WINDOWS = 10
-"""Blurred exposures, of one to so many sub-trajectories."""
 
 
 def window(index: int) -> tuple[int, int]:

@@ -13,7 +13,7 @@ from itertools import zip_longest
 from typing import Literal
 
 from bridge.common.chance import rng_for
-from bridge.dataset.schema import SPLITS
+from bridge.dataset.schema import DISTRACTOR_SPLIT, SPLITS
 from bridge.dataset.shards import shard_path
 from bridge.dataset.splits import split_objects
 from bridge.simulator import ObjectEntry
@@ -120,7 +120,7 @@ def plan_shards(
     """Divide the objects of a dataset among its splits, and each split into shards."""
     by_split: dict[str, list[ObjectEntry]] = defaultdict(list)
     if kind == "distractors":
-        by_split["distractor"] = list(entries)
+        by_split[DISTRACTOR_SPLIT] = list(entries)
     else:
         by_category = {
             category: [entry.object_id for entry in members]

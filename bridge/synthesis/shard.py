@@ -14,6 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from bridge.blur import NUM_WINDOWS
 from bridge.common.images import ImageFormat, encode
 from bridge.dataset.manifest import Adjustment, Rejection, ShardResult
 from bridge.dataset.schema import image_id, to_table
@@ -30,7 +31,6 @@ from bridge.simulator import (
     simulate,
 )
 from bridge.simulator.renderers.cycles import BlenderDied
-from bridge.simulator.windows import NUM_WINDOWS
 from bridge.synthesis.plan import ShardTask
 
 LOST_TRAJECTORY = "trajectory"

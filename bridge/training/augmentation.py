@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from bridge.common.errors import InputError
+from bridge.common.record import Share, check
 
 LUMINANCE = (0.299, 0.587, 0.114)
 
@@ -21,17 +21,15 @@ LUMINANCE = (0.299, 0.587, 0.114)
 class Augmentation:
     """Strengths; 0 leaves a part out, and all of them the picture as it is."""
 
-    flip: float = 0.0
+    flip: Share = 0.0
     """Probability of a horizontal mirror image."""
-    crop: float = 0.0
+    crop: Share = 0.0
     """Largest share of the width and height that a crop removes; all of the object stays."""
-    colour: float = 0.0
+    colour: Share = 0.0
     """Largest relative change of brightness, contrast and saturation."""
 
     def __post_init__(self) -> None:
-        for name in ("flip", "crop", "colour"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise InputError(f"--{name} must lie in 0..1, not {getattr(self, name)}.")
+        check(self)
 
     @property
     def is_none(self) -> bool:

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
+from annotated_types import Ge, Le
 
 from bridge.common.chance import rng_for
 from bridge.common.errors import InputError
+from bridge.common.record import CountOrNone, check
 
 MAX_RANGE = 9
 """Between the blur levels 1 and 10; at this range no pair of images is ruled out by its levels."""
@@ -31,25 +33,19 @@ class BlissConfig:
         InputError: the range is not in 0..9, or a number of samples is negative.
     """
 
-    contrastive_range: int = 5
+    contrastive_range: Annotated[int, Ge(0), Le(MAX_RANGE)] = 5
     """r: samples have positions within r of the query's, in blur levels (0..9). The training
     selection has the levels 1..6, so that 5 or more is no restriction with window "level"."""
-    num_positives: int = 1
+    num_positives: CountOrNone = 1
     """N_p: images of the query's object, from other trajectories."""
-    num_negatives: int = 5
+    num_negatives: CountOrNone = 5
     """N_n: images of other objects."""
     window: Literal["level", "severity"] = "level"
     """What the range compares: blur levels as in the paper, or 10 times the blur severity, which
     is the same scale without its rounding."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.contrastive_range <= MAX_RANGE:
-            raise InputError(
-                f"The contrastive range has to be 0 to {MAX_RANGE} blur levels, "
-                f"not {self.contrastive_range}."
-            )
-        if min(self.num_positives, self.num_negatives) < 0:
-            raise InputError("The numbers of positives and negatives cannot be negative.")
+        check(self)
 
 
 def positions(levels: np.ndarray, severities: np.ndarray, config: BlissConfig) -> np.ndarray:

@@ -12,11 +12,10 @@ from typing import Any
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_map_only
 from torch.utils.flop_counter import FlopCounterMode
 
 from bridge.common.progress import duration
-from bridge.model.network import Bridge
+from bridge.model.method import RetrievalModel
 from bridge.training.recipe import Compute, Recipe
 
 MOST_IMAGES_ON_CPU = 32
@@ -81,13 +80,13 @@ class TrainingEstimate:
         if self.device != "cpu" and self.measured_images < self.images_per_worker:
             lines.append(
                 f"memory of {self.device} is too small for {self.images_per_worker} images: more "
-                "workers, a smaller --batch-size or --gradient-checkpointing"
+                "workers, a smaller batch size or gradient checkpointing"
             )
         return lines
 
 
 def estimate(
-    model: Bridge,
+    model: RetrievalModel,
     recipe: Recipe,
     *,
     images_per_step: int,
@@ -143,7 +142,7 @@ def estimate(
     )
 
 
-def _state_bytes(model: Bridge, recipe: Recipe) -> int:
+def _state_bytes(model: RetrievalModel, recipe: Recipe) -> int:
     """Weights and their average, and for those trained a gradient and Adam's two moments."""
     sizes = [(p.nbytes, p.requires_grad) for p in model.parameters()]
     copies = 2 if recipe.ema_decay else 1
@@ -153,7 +152,7 @@ def _state_bytes(model: Bridge, recipe: Recipe) -> int:
 class _Work:
     """Forward and backward passes of random images."""
 
-    def __init__(self, network: Bridge, device: str, bf16: bool) -> None:
+    def __init__(self, network: RetrievalModel, device: str, bf16: bool) -> None:
         self._network = network
         self._device = device
         self._bf16 = bf16
@@ -253,10 +252,11 @@ class _AliveTensors(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         result = func(*args, **(kwargs or {}))
-        tree_map_only(torch.Tensor, self._note, result)
+        for tensor in _tensors(result):
+            self._note(tensor)
         return result
 
-    def _note(self, tensor: torch.Tensor) -> torch.Tensor:
+    def _note(self, tensor: torch.Tensor) -> None:
         key = _storage(tensor)
         if key not in self._known and _shape(tensor) not in self._weights:
             self._known.add(key)
@@ -264,15 +264,24 @@ class _AliveTensors(TorchDispatchMode):
             self._alive += storage.nbytes()
             self.peak = max(self.peak, self._alive)
             weakref.finalize(storage, self._release, key, storage.nbytes())
-        return tensor
 
     def _release(self, key: int, size: int) -> None:
         self._known.discard(key)
         self._alive -= size
 
 
+def _tensors(result: Any) -> Iterator[torch.Tensor]:
+    """The tensors that an operation returned, alone or in lists."""
+    if isinstance(result, torch.Tensor):
+        yield result
+    elif isinstance(result, list | tuple):
+        for part in result:
+            yield from _tensors(part)
+
+
 def _storage(tensor: torch.Tensor) -> int:
-    return tensor.untyped_storage()._cdata
+    """Where the numbers lie: no other living tensor's lie there."""
+    return tensor.untyped_storage().data_ptr()
 
 
 def _shape(tensor: torch.Tensor) -> tuple[int, ...]:

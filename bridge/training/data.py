@@ -6,9 +6,8 @@ import math
 from collections import deque
 from collections.abc import Collection, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from threading import Lock
-from typing import Literal
 
 import numpy as np
 import torch
@@ -18,10 +17,9 @@ from bridge.common.images import decode_batch
 from bridge.dataset.cache import ImageCache, open_cache
 from bridge.dataset.labels import Labels, read_labels
 from bridge.dataset.manifest import Manifest
-from bridge.dataset.splits import training_rows
-from bridge.training.bliss import BlissConfig, positions
-
-BlurTarget = Literal["eroded", "opacity"]
+from bridge.dataset.selections import open_selections
+from bridge.training.bliss import positions
+from bridge.training.recipe import BlurTarget, Recipe
 
 PADDING = -1
 """A row of a plan that stands for no image."""
@@ -34,8 +32,6 @@ AHEAD = 2
 
 PART = 16
 """Images that a thread decodes at a time, at most."""
-
-PAPERS_SAMPLES = BlissConfig()
 
 
 class TooManyUnreadable(InputError):
@@ -51,7 +47,7 @@ class Batch:
         objects: int64 [B], class indices of the training objects.
         positions: float32 [B], places in the window of BLISS: blur levels, or 10*BS.
         levels: int64 [B], blur levels.
-        blur_values: float32 [B], what the blur head is to predict, NaN where unknown.
+        visibility: float32 [B], what the blur head is to predict, NaN where unknown.
         boxes: float32 [B, 4], NaN where unknown.
         valid: bool [B], False for padding and unreadable images, which no loss may see.
         rows: int64 [B], rows of the selection, -1 for padding.
@@ -62,7 +58,7 @@ class Batch:
     objects: torch.Tensor
     positions: torch.Tensor
     levels: torch.Tensor
-    blur_values: torch.Tensor
+    visibility: torch.Tensor
     boxes: torch.Tensor
     valid: torch.Tensor
     rows: torch.Tensor
@@ -82,24 +78,26 @@ class Batch:
         return [(name, v) for name, v in vars(self).items() if isinstance(v, torch.Tensor)]
 
 
-@dataclass(frozen=True)
 class TrainingData:
     """The training selection of N images: labels and, in the same order, encoded images.
 
     Attributes:
         labels: of the selection.
         images: its encoded images.
-        blur_values: float32 [N], targets of the blur head, NaN where unknown.
+        visibility: float32 [N], targets of the blur head, NaN where unknown.
         positions: float32 [N], places in the window of BLISS.
         unreadable: why, by row, for the images that could not be decoded so far.
     """
 
-    labels: Labels
-    images: ImageCache
-    blur_values: np.ndarray
-    positions: np.ndarray
-    unreadable: dict[int, str] = field(default_factory=dict)
-    _lock: Lock = field(default_factory=Lock, repr=False, compare=False)
+    def __init__(
+        self, labels: Labels, images: ImageCache, visibility: np.ndarray, positions: np.ndarray
+    ) -> None:
+        self.labels = labels
+        self.images = images
+        self.visibility = visibility
+        self.positions = positions
+        self.unreadable: dict[int, str] = {}
+        self._lock = Lock()
 
     def batch(self, tuples: np.ndarray, image_size: tuple[int, int]) -> Batch:
         """Decode the tuples (int [T, S], rows of the selection; -1 is padding).
@@ -148,7 +146,7 @@ class TrainingData:
             objects=torch.from_numpy(labels.object[labelled].astype(np.int64)),
             positions=torch.from_numpy(self.positions[labelled]),
             levels=torch.from_numpy(labels.blur_level[labelled].astype(np.int64)),
-            blur_values=torch.from_numpy(self.blur_values[labelled]),
+            visibility=torch.from_numpy(self.visibility[labelled]),
             boxes=torch.from_numpy(labels.bbox[labelled]),
             valid=torch.from_numpy(valid),
             rows=torch.from_numpy(rows),
@@ -161,7 +159,7 @@ class Selection:
     """Labels of the N training images, and what follows from them and the recipe."""
 
     labels: Labels
-    blur_values: np.ndarray
+    visibility: np.ndarray
     positions: np.ndarray
     content_hash: str
     """Of the dataset's manifest."""
@@ -169,49 +167,43 @@ class Selection:
     def load(self) -> TrainingData:
         """With its pictures, out of the node's cache."""
         images = open_cache(self.labels, self.content_hash)
-        return TrainingData(self.labels, images, self.blur_values, self.positions)
+        return TrainingData(self.labels, images, self.visibility, self.positions)
 
 
 def select_training_images(
     dataset: str,
     manifest: Manifest,
-    seed: int,
-    *,
-    sharp_only: bool = False,
-    blur_target: BlurTarget = "eroded",
-    bliss: BlissConfig = PAPERS_SAMPLES,
+    recipe: Recipe,
 ) -> Selection:
-    """The balanced training selection of a dataset (Sec. 5), without its pictures.
+    """The training selection of a dataset, recorded or balanced (Sec. 5), without its pictures.
 
     Args:
         dataset: its folder.
         manifest: its manifest.
-        seed: of the selection.
-        sharp_only: the sharp image of each trajectory only.
-        blur_target: "eroded" is 1 - BS (Eq. 5); "opacity" the mean opacity of the object without
-            erosion, which the paper compares with.
-        bliss: its `window` decides the places of the images in the window of blur.
+        recipe: what is selected (`seed`, `sharp_only`), what the blur head learns (`blur_target`)
+            and where the images stand in the window of blur (`bliss`).
 
     Raises:
         InputError: there are no training images, or they lack what is asked for.
     """
     labels = read_labels(dataset, manifest, "train")
-    rows = training_rows(labels, seed, sharp_only=sharp_only)
+    selections = open_selections(dataset, manifest, recipe.seed)
+    rows = selections.training_rows(labels, sharp_only=recipe.sharp_only)
     if not len(rows):
         raise InputError(f"{dataset} has no training images of blur levels 1 to 6.")
     selected = labels.take(rows)
-    places = positions(selected.blur_level, selected.blur_severity, bliss)
-    blur_values = _blur_values(dataset, selected, blur_target)
-    return Selection(selected, blur_values, places, manifest.content_hash)
+    places = positions(selected.blur_level, selected.blur_severity, recipe.bliss)
+    visibility = _visibility(dataset, selected, recipe.blur_target)
+    return Selection(selected, visibility, places, manifest.content_hash)
 
 
-def _blur_values(dataset: str, labels: Labels, target: BlurTarget) -> np.ndarray:
+def _visibility(dataset: str, labels: Labels, target: BlurTarget) -> np.ndarray:
     if target == "eroded":
         return 1.0 - labels.blur_severity
     if np.isnan(labels.mean_opacity).all():
         raise InputError(
             f"{dataset} was synthesised before the opacity without erosion was kept: it has no "
-            "mean_opacity column. Synthesise it again, or use --blur-target eroded."
+            "mean_opacity column. Synthesise it again, or use the `blur_target` eroded."
         )
     return labels.mean_opacity
 

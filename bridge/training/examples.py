@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
-from bridge.model.network import Bridge, BridgeOutput
+from bridge.model.method import Description, RetrievalModel
 from bridge.training.data import Batch
 
 CELL_WIDTH = 200
@@ -25,7 +25,7 @@ PREDICTED_BOX = (0, 200, 255)
 Colour = tuple[int, int, int]
 
 
-def draw_examples(model: Bridge, batch: Batch) -> np.ndarray:
+def draw_examples(model: RetrievalModel, batch: Batch) -> np.ndarray:
     """The images of a batch, a tuple per row, with true and predicted boxes and blur.
 
     Below each image stand its part in the tuple with its blur level, and 1 - BS with the
@@ -59,13 +59,13 @@ def draw_examples(model: Bridge, batch: Batch) -> np.ndarray:
 
 
 @torch.no_grad()
-def _predict(model: Bridge, batch: Batch) -> BridgeOutput:
+def _predict(model: RetrievalModel, batch: Batch) -> Description:
     training = model.training
     model.eval()
     device = next(model.parameters()).device
     output = model(batch.images.to(device).float() / 255)
     model.train(training)
-    return BridgeOutput(*(None if part is None else part.float().cpu() for part in output))
+    return Description(*(None if part is None else part.float().cpu() for part in output))
 
 
 def _draw_image(
@@ -73,7 +73,7 @@ def _draw_image(
     corner: tuple[int, int],
     size: tuple[int, int],
     batch: Batch,
-    output: BridgeOutput,
+    output: Description,
     number: int,
 ) -> None:
     """One image with its boxes and captions, `size` = (width, height) without the captions."""
@@ -92,16 +92,16 @@ def _draw_image(
         _write(draw, left, top + height + 2 + line * LINE, text, PALE if line else TEXT)
 
 
-def _captions(batch: Batch, output: BridgeOutput, number: int) -> tuple[str, str]:
+def _captions(batch: Batch, output: Description, number: int) -> tuple[str, str]:
     query = number - number % batch.tuple_size
     same = bool(batch.objects[number] == batch.objects[query])
     role = "query" if number == query else "positive" if same else "negative"
     level = int(batch.levels[number])
     blur = []
-    if math.isfinite(true := float(batch.blur_values[number])):
+    if math.isfinite(true := float(batch.visibility[number])):
         blur.append(f"true {true:.2f}")
-    if output.blur is not None:
-        blur.append(f"predicted {float(output.blur[number]):.2f}")
+    if output.visibility is not None:
+        blur.append(f"predicted {float(output.visibility[number]):.2f}")
     return f"{role}  BL {level}" if level > 0 else role, f"1-BS {'  '.join(blur)}" if blur else ""
 
 

@@ -13,8 +13,9 @@ import torch
 import torch.nn.functional as F
 
 from bridge.common.errors import InputError
+from bridge.common.record import NonNegative, check
 from bridge.model.classifiers import ArcFace, CurricularFace
-from bridge.model.network import ModelConfig
+from bridge.model.config import ModelConfig
 from bridge.training.bliss import WINDOW_TOLERANCE, BlissConfig
 
 
@@ -22,23 +23,23 @@ from bridge.training.bliss import WINDOW_TOLERANCE, BlissConfig
 class LossConfig:
     """Weights of the joint loss (Eq. 12); a weight of 0 leaves the part out."""
 
-    contrastive: float = 1.0
+    contrastive: NonNegative = 1.0
     """Of Eq. 11."""
-    classification: float = 0.1
+    classification: NonNegative = 0.1
     """alpha_cls, of Eq. 9."""
-    blur: float = 1.0
+    blur: NonNegative = 1.0
     """alpha_be, of Eq. 7."""
-    localisation: float = 10.0
+    localisation: NonNegative = 10.0
     """alpha_loc, of the mean over the four coordinates: 2.5 for each term of Eq. 8."""
-    margin: float = 0.7
+    margin: NonNegative = 0.7
     """tau: negatives further apart than this cost nothing."""
     pairs: Literal["tuple", "batch"] = "tuple"
     """Contrastive pairs: the query with its samples (the paper's), or any two of the batch."""
+    batch_negatives: NonNegative = 32.0
+    """With the pairs of a batch, how many negatives their mean stands for, beside one positive."""
 
     def __post_init__(self) -> None:
-        for name in ("contrastive", "classification", "blur", "localisation", "margin"):
-            if getattr(self, name) < 0:
-                raise InputError(f"--{name} must be at least 0, not {getattr(self, name)}.")
+        check(self)
 
 
 def check_losses(model: ModelConfig, config: LossConfig) -> None:
@@ -46,13 +47,13 @@ def check_losses(model: ModelConfig, config: LossConfig) -> None:
     trained = {
         "contrastive": config.contrastive,
         "classification": config.classification,
-        "blur": config.blur if "blur" in model.heads else 0,
-        "localisation": config.localisation if "loc" in model.heads else 0,
+        "blur": config.blur if "visibility" in model.predictions else 0,
+        "localisation": config.localisation if "box" in model.predictions else 0,
     }
     if not any(trained.values()):
         raise InputError(
-            f"With the heads {', '.join(model.heads)} no loss is left that has a weight: give one "
-            f"of {', '.join(f'--{name}' for name in trained)} a positive number."
+            "The network lacks a head for every loss that has a weight: give one of "
+            f"{', '.join(f'`{name}`' for name in trained)} a positive number."
         )
 
 
@@ -62,24 +63,24 @@ class LossInputs:
 
     Attributes:
         descriptors: float [B, d].
-        blur: float [B], predicted 1 - BS; None without that head.
-        box: float [B, 4], predicted cx, cy, w, h; None without that head.
+        visibility: float [B], predicted 1 - BS; None where the network does not tell.
+        box: float [B, 4], predicted cx, cy, w, h; None where it does not.
         objects: int64 [B], class indices.
         positions: float [B], places in the BLISS window: blur levels, or ten times the severity.
-        blur_values: float [B], 1 - BS, NaN where unknown.
-        boxes: float [B, 4], NaN where unknown.
+        true_visibility: float [B], 1 - BS, NaN where unknown.
+        true_box: float [B, 4], NaN where unknown.
         supervised: bool [B], images that the classification, blur and localisation losses see.
         valid: bool [B]; the others are padding or unreadable and contribute nothing.
         tuple_size: S = 1 + N_p + N_n.
     """
 
     descriptors: torch.Tensor
-    blur: torch.Tensor | None
+    visibility: torch.Tensor | None
     box: torch.Tensor | None
     objects: torch.Tensor
     positions: torch.Tensor
-    blur_values: torch.Tensor
-    boxes: torch.Tensor
+    true_visibility: torch.Tensor
+    true_box: torch.Tensor
     supervised: torch.Tensor
     valid: torch.Tensor
     tuple_size: int
@@ -110,10 +111,10 @@ def joint_loss(
         # The mean over no image at all would not be a number.
         errors = F.cross_entropy(logits, objects, reduction="sum")
         parts["classification"] = errors / max(len(objects), 1)
-    if config.blur and inputs.blur is not None:
-        parts["blur"] = blur_loss(inputs.blur[seen], inputs.blur_values[seen])
+    if config.blur and inputs.visibility is not None:
+        parts["blur"] = blur_loss(inputs.visibility[seen], inputs.true_visibility[seen])
     if config.localisation and inputs.box is not None:
-        parts["localisation"] = localisation_loss(inputs.box[seen], inputs.boxes[seen])
+        parts["localisation"] = localisation_loss(inputs.box[seen], inputs.true_box[seen])
     if not parts:
         raise ValueError("No loss has both a weight and a head to train.")
     weighted = [getattr(config, name) * value for name, value in parts.items()]
@@ -125,16 +126,21 @@ def _contrastive(inputs: LossInputs, config: LossConfig, bliss: BlissConfig) -> 
         shape = (-1, inputs.tuple_size)
         tuples, valid = inputs.descriptors.unflatten(0, shape), inputs.valid.unflatten(0, shape)
         return contrastive_tuples(tuples, bliss.num_positives, config.margin, valid)
-    reach, valid = bliss.contrastive_range, inputs.valid
     return contrastive_batch(
-        inputs.descriptors, inputs.objects, inputs.positions, reach, config.margin, valid
+        inputs.descriptors,
+        inputs.objects,
+        inputs.positions,
+        bliss.contrastive_range,
+        config.margin,
+        config.batch_negatives,
+        inputs.valid,
     )
 
 
 def contrastive_tuples(
     descriptors: torch.Tensor,
     num_positives: int,
-    margin: float = 0.7,
+    margin: NonNegative = 0.7,
     valid: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Eq. 11 between each query and its samples.
@@ -174,10 +180,16 @@ def contrastive_batch(
     labels: torch.Tensor,
     positions: torch.Tensor | None = None,
     contrastive_range: float = 5,
-    margin: float = 0.7,
+    margin: NonNegative = 0.7,
+    negatives: float = 32.0,
     valid: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Eq. 11 between any two images of a batch, each pair once: every image is an anchor.
+    """Eq. 11 between any two images of a batch: every image is an anchor.
+
+    Eq. 11 adds up the few pairs of a tuple. A batch of B images has some B^2 / 2 negative pairs but
+    only about B positive ones, so a sum over them would outweigh the other losses of Eq. 12, and
+    its negatives its positives, the more so the larger the batch. Means over each kind of pair do
+    not depend on the size of the batch.
 
     Args:
         descriptors: float [B, d].
@@ -186,10 +198,13 @@ def contrastive_batch(
             `contrastive_range` are left out. None: all pairs count.
         contrastive_range: r of Sec. 3.2.
         margin: tau.
-        valid: bool [B]; pairs with another image are left out. None: all are.
+        negatives: how many negatives the mean over the negative pairs stands for; the mean over
+            the positive ones stands for one.
+        valid: bool [B]; pairs with another image are left out. None: all count.
 
     Returns:
-        Scalar: the sum over all pairs, divided by the number of (valid) images.
+        Scalar: the mean loss of the positive pairs, plus `negatives` times that of the negative
+        ones; a kind without pairs adds 0.
     """
     counted = torch.ones(len(descriptors), len(descriptors), device=descriptors.device)
     counted = counted.bool().triu(diagonal=1)
@@ -201,11 +216,14 @@ def contrastive_batch(
     norms = descriptors.square().sum(dim=1)
     squares = (norms[:, None] + norms - 2 * descriptors @ descriptors.T).clamp(min=0)
     distances = squares.clamp(min=1e-12).sqrt()
-    losses = torch.where(
-        labels[:, None] == labels, squares, (margin - distances).clamp(min=0).square()
-    )
-    count = len(descriptors) if valid is None else valid.sum().clamp(min=1)
-    return 0.5 * torch.where(counted, losses, 0.0).sum() / count
+    same = labels[:, None] == labels
+    apart = (margin - distances).clamp(min=0).square()
+    return 0.5 * (_mean(squares, counted & same) + negatives * _mean(apart, counted & ~same))
+
+
+def _mean(values: torch.Tensor, counted: torch.Tensor) -> torch.Tensor:
+    """Over the values that count; 0 where none does."""
+    return torch.where(counted, values, 0.0).sum() / counted.sum().clamp(min=1)
 
 
 def blur_loss(predicted: torch.Tensor, target: torch.Tensor) -> torch.Tensor:

@@ -1,14 +1,17 @@
-"""Named trainings: the paper's, a stronger one, and one for two CPU cores."""
+"""Named trainings of each method: the paper's, a stronger one, and one for two CPU cores."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
-from bridge.model.network import PAPER, QUICK, ModelConfig
+from bridge.model.config import PAPER, QUICK, MethodName, ModelConfig
 from bridge.training.augmentation import Augmentation
 from bridge.training.bliss import BlissConfig
 from bridge.training.losses import LossConfig
 from bridge.training.recipe import Recipe
+
+PresetName = Literal["paper", "strong", "quick"]
 
 
 @dataclass(frozen=True)
@@ -31,13 +34,15 @@ _STRONG = Recipe(
     augment=Augmentation(flip=0.5),
 )
 
-PRESETS = {
-    "paper": Preset(PAPER, Recipe(validate_every=400)),
-    "strong": Preset(replace(PAPER, norm="folded", imagenet_norm=True), _STRONG),
-    "quick": Preset(
-        QUICK,
-        replace(_STRONG, epochs=14, learning_rate=1e-3, warmup_steps=100, ema_decay=0.998),
-    ),
+PRESETS: dict[MethodName, dict[PresetName, Preset]] = {
+    "bridge": {
+        "paper": Preset(PAPER, Recipe(validate_every=400)),
+        "strong": Preset(replace(PAPER, norm="folded", imagenet_norm=True), _STRONG),
+        "quick": Preset(
+            QUICK,
+            replace(_STRONG, epochs=14, learning_rate=1e-3, warmup_steps=100, ema_decay=0.998),
+        ),
+    },
 }
-"""`paper` follows the published code, `strong` is ours for the same network, `quick` is that for a
-small network at 60x80 pixels."""
+"""By method and name. `paper` follows the published code, `strong` is ours for the same network,
+`quick` is that for a small network at 60x80 pixels."""

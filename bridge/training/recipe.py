@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
 
-from bridge.common.errors import InputError
+from annotated_types import Ge, Lt
+
+from bridge.common.record import Count, CountOrNone, Positive, check
 from bridge.training.augmentation import Augmentation
 from bridge.training.bliss import BlissConfig
-from bridge.training.data import BlurTarget
 from bridge.training.losses import LossConfig
+
+BlurTarget = Literal["eroded", "opacity"]
 
 
 @dataclass(frozen=True)
@@ -21,19 +24,19 @@ class Recipe:
         InputError: a number is out of its range.
     """
 
-    epochs: int = 30
+    epochs: Count = 30
     """Passes over the training selection: every image is a query once per epoch."""
-    steps: int = 0
+    steps: CountOrNone = 0
     """Optimisation steps in all, instead of whole epochs; 0: as many as the epochs have."""
-    batch_size: int = 32
+    batch_size: Count = 32
     """Tuples per optimisation step, over all workers together."""
-    learning_rate: float = 1e-4
+    learning_rate: Positive = 1e-4
     """Of Adam."""
     schedule: Literal["constant", "cosine"] = "constant"
     """Learning rate over time; cosine ends at 0."""
-    warmup_steps: int = 0
+    warmup_steps: CountOrNone = 0
     """Steps over which the learning rate rises from 0, at most a third of all."""
-    ema_decay: float = 0.0
+    ema_decay: Annotated[float, Ge(0), Lt(1)] = 0.0
     """Validate and keep a running average of the weights with this decay per step; 0: none."""
     supervise: Literal["query", "all"] = "query"
     """Images of a tuple that the classification, blur and localisation losses see."""
@@ -41,11 +44,11 @@ class Recipe:
     """What the blur head learns: 1 - BS (eroded), or the mean opacity without erosion."""
     sharp_only: bool = False
     """Train on the sharp image of each trajectory only (the paper's Ours-sharp)."""
-    validate_every: int = 0
+    validate_every: CountOrNone = 0
     """Steps between validations, besides those after each epoch; 0: none."""
-    log_every: int = 20
+    log_every: Count = 20
     """Steps between lines of metrics."""
-    seed: int = 0
+    seed: CountOrNone = 0
     """Of the initial weights, the selection, the plan and the augmentation."""
     bliss: BlissConfig = field(default_factory=BlissConfig)
     """Selection of the contrastive samples."""
@@ -55,23 +58,7 @@ class Recipe:
     """Changes of the pictures that leave their labels true."""
 
     def __post_init__(self) -> None:
-        least = {
-            "epochs": 1,
-            "batch_size": 1,
-            "log_every": 1,
-            "steps": 0,
-            "warmup_steps": 0,
-            "validate_every": 0,
-            "seed": 0,
-        }
-        for name, value in least.items():
-            if getattr(self, name) < value:
-                option = f"--{name.replace('_', '-')}"
-                raise InputError(f"{option} must be at least {value}, not {getattr(self, name)}.")
-        if self.learning_rate <= 0:
-            raise InputError(f"--learning-rate must be positive, not {self.learning_rate}.")
-        if not 0 <= self.ema_decay < 1:
-            raise InputError(f"--ema-decay must lie in 0..1 below 1, not {self.ema_decay}.")
+        check(self)
 
     @property
     def tuple_size(self) -> int:

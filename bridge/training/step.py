@@ -6,8 +6,9 @@ import copy
 
 import torch
 from torch import nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from bridge.model.network import Bridge
+from bridge.model.method import RetrievalModel
 from bridge.training.augmentation import augment
 from bridge.training.data import Batch
 from bridge.training.distributed import gather_rows
@@ -18,7 +19,7 @@ from bridge.training.recipe import Compute, Recipe
 class TupleLosses(nn.Module):
     """The network with the losses of a whole batch (Eq. 12)."""
 
-    def __init__(self, model: Bridge, recipe: Recipe, compute: Compute) -> None:
+    def __init__(self, model: RetrievalModel, recipe: Recipe, compute: Compute) -> None:
         super().__init__()
         self.model = model
         self._recipe = recipe
@@ -42,12 +43,12 @@ class TupleLosses(nn.Module):
         supervised = queries if self._recipe.supervise == "query" else batch.valid
         inputs = LossInputs(
             descriptors=gather_rows(output.descriptor),
-            blur=None if output.blur is None else gather_rows(output.blur),
+            visibility=None if output.visibility is None else gather_rows(output.visibility),
             box=None if output.box is None else gather_rows(output.box),
             objects=gather_rows(batch.objects),
             positions=gather_rows(batch.positions),
-            blur_values=gather_rows(batch.blur_values),
-            boxes=gather_rows(boxes),
+            true_visibility=gather_rows(batch.visibility),
+            true_box=gather_rows(boxes),
             supervised=gather_rows(supervised),
             valid=gather_rows(batch.valid),
             tuple_size=batch.tuple_size,
@@ -62,15 +63,15 @@ class AveragedWeights:
     soon forgotten. Buffers are those of the latest network.
     """
 
-    def __init__(self, model: Bridge, decay: float) -> None:
+    def __init__(self, model: RetrievalModel, decay: float) -> None:
         self.model = copy.deepcopy(model).requires_grad_(False)
         self._decay = decay
 
     @torch.no_grad()
-    def update(self, model: Bridge, step: int) -> None:
+    def update(self, model: RetrievalModel, step: int) -> None:
         """Move towards `model` after the step number `step` (0-based)."""
         decay = min(self._decay, (1 + step) / (10 + step))
         mine, theirs = list(self.model.parameters()), list(model.parameters())
-        torch._foreach_lerp_(mine, theirs, 1 - decay)
+        get_ema_multi_avg_fn(decay)(mine, theirs, None)
         for own, other in zip(self.model.buffers(), model.buffers(), strict=True):
             own.copy_(other)

@@ -11,6 +11,7 @@ from uuid import uuid4
 
 from bridge.common import storage
 from bridge.common.errors import InputError
+from bridge.common.record import read_record
 
 TRACKING_FILE = "tracking.json"
 """In the run's folder: what the services call this run, so that a restart continues it there."""
@@ -147,12 +148,12 @@ class _Wandb:
 
 
 def _absent(package: str) -> InputError:
-    return InputError(f"--track {package} needs a package that is absent: pip install {package}")
+    return InputError(f"`track` {package} needs a package that is absent: pip install {package}")
 
 
 def _names(run: str) -> dict[str, str]:
     path = storage.join(run, TRACKING_FILE)
-    return storage.read_json(path) if storage.exists(path) else {}
+    return read_record(dict[str, str], path) if storage.exists(path) else {}
 
 
 def _remember(run: str, kind: str, name: str) -> None:

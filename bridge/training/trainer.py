@@ -21,9 +21,9 @@ from torch.nn.parallel import DistributedDataParallel
 
 from bridge.common import storage
 from bridge.common.errors import InputError
-from bridge.model.backbones import Norm
 from bridge.model.checkpoint import WEIGHTS_FILE, save_model
-from bridge.model.network import Bridge
+from bridge.model.config import Norm
+from bridge.model.method import RetrievalModel
 from bridge.training.bliss import BlissSampler
 from bridge.training.data import Batch, TrainingData, prefetch
 from bridge.training.distributed import World, union_over_ranks
@@ -63,7 +63,7 @@ class Trainer:
 
     def __init__(
         self,
-        model: Bridge,
+        model: RetrievalModel,
         recipe: Recipe,
         data: TrainingData,
         validation: ValidationData | None,
@@ -139,7 +139,7 @@ class Trainer:
         )
 
     @property
-    def evaluated(self) -> Bridge:
+    def evaluated(self) -> RetrievalModel:
         """The network that is validated and kept: the averaged one where there is an average."""
         return self._average.model if self._average else self.model
 
@@ -330,10 +330,10 @@ def check_workers(tuples_per_step: int, workers: int, norm: Norm) -> None:
     if workers > tuples_per_step:
         raise InputError(
             f"{workers} workers are too many for steps of {tuples_per_step} tuples: a larger "
-            "--batch-size or fewer --num-workers."
+            "`batch_size` or fewer `num_workers`."
         )
     if workers > 1 and norm == "batch":
-        raise InputError("--norm batch trains with one worker only: choose folded or frozen.")
+        raise InputError("The `norm` batch trains with one worker only: choose folded or frozen.")
 
 
 def share_of(tuples: np.ndarray, rank: int, workers: int) -> np.ndarray:

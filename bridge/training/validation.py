@@ -9,10 +9,10 @@ import numpy as np
 from bridge.dataset.cache import ImageCache, open_cache
 from bridge.dataset.labels import Labels, read_labels
 from bridge.dataset.manifest import Manifest
-from bridge.dataset.splits import queries_and_database
+from bridge.dataset.selections import open_selections
 from bridge.metrics import evaluate_retrieval
 from bridge.model.embedding import embed_encoded
-from bridge.model.network import Bridge
+from bridge.model.method import RetrievalModel
 from bridge.training.distributed import World, gather_interleaved
 
 TOP = 500
@@ -36,7 +36,7 @@ def load_validation_data(
 ) -> ValidationData | None:
     """Queries and database of a split's objects; None where the dataset has none."""
     labels = read_labels(dataset, manifest, split)
-    sides = queries_and_database(labels, seed)
+    sides = open_selections(dataset, manifest, seed).queries_and_database(labels, split)
     if not len(sides.queries) or not len(sides.database):
         return None
     selected = labels.take(np.concatenate([sides.queries, sides.database]))
@@ -44,7 +44,7 @@ def load_validation_data(
     return ValidationData(selected, images, len(sides.queries))
 
 
-def validate(model: Bridge, data: ValidationData, threads: int = 2) -> dict[str, float]:
+def validate(model: RetrievalModel, data: ValidationData, threads: int = 2) -> dict[str, float]:
     """mAP over all results and over the first 500, and by query blur level; equal on all ranks.
 
     Images that cannot be decoded are left out and counted (`validation/unreadable`).

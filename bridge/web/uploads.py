@@ -8,11 +8,16 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
+from typing import Annotated
 
+from annotated_types import Gt, Le
 from fastapi import HTTPException, Request
 from PIL import Image
 from starlette.datastructures import UploadFile
 from starlette.types import Message, Receive
+
+from bridge.common.images import MAX_PIXELS
+from bridge.common.record import Count, Positive, check
 
 FORMATS = ("JPEG", "PNG", "WEBP")
 _STARTS = {b"\xff\xd8\xff": "image/jpeg", b"\x89PNG\r\n\x1a\n": "image/png"}
@@ -25,16 +30,19 @@ _DRAINED = 4
 
 @dataclass(frozen=True)
 class Limits:
-    """What a request may ask for."""
+    """What a request may ask for; InputError where that is nothing, or too much to decode."""
 
-    megabytes: float = 10.0
+    megabytes: Positive = 10.0
     """Of one picture."""
-    megapixels: float = 50.0
+    megapixels: Annotated[float, Gt(0), Le(MAX_PIXELS / _MEGABYTE)] = 50.0
     """Of one picture, decoded."""
-    images: int = 8
+    images: Count = 8
     """In one request."""
-    top: int = 1000
+    top: Count = 1000
     """Results per picture."""
+
+    def __post_init__(self) -> None:
+        check(self)
 
     @property
     def bytes(self) -> int:

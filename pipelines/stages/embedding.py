@@ -1,10 +1,10 @@
-"""Embedding the images of an INDEX: units of work, and the Ray Data actors that do them."""
+"""Embedding the images of an INDEX: the Ray Data actors that do its parts."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,38 +13,18 @@ import ray.data
 
 import bridge
 from bridge.common import storage
-from bridge.dataset.labels import Labels, read_labels
-from bridge.dataset.manifest import Manifest
-from bridge.dataset.splits import (
-    distractor_rows,
-    queries_and_database,
-    real_queries_and_database,
-)
+from bridge.dataset.labels import Labels
 from bridge.index.folder import (
-    DATABASE,
-    DATABASE_PER_LEVEL,
-    DISTRACTOR,
-    QUERY,
-    REAL,
-    TEST,
     PartRecord,
     descriptor_schema,
     write_part,
 )
 from bridge.model.embedding import Embedded, Precision, embed_encoded
 from pipelines.stages import cluster
+from pipelines.stages.embedding_plan import Part
 
-ROWS_PER_PART = 1024
-"""Images per unit of work: what an interruption can cost each actor."""
-
-
-@dataclass(frozen=True)
-class Part:
-    """One unit of work: images of one split that have one role."""
-
-    record: PartRecord
-    labels: Labels
-    split: str
+MOST_BLOCKS = 4096
+"""Of Ray Data, which keeps a record of each in the driver; with more parts, blocks have several."""
 
 
 @dataclass(frozen=True)
@@ -58,37 +38,6 @@ class EmbedOptions:
     use_gpu: bool
 
 
-def plan_parts(
-    manifests: Mapping[str, Manifest], seed: int, model_hash: str, precision: str
-) -> Iterator[Part]:
-    """The images to embed, in units of work that follow from datasets, seed and model alone."""
-    for path, manifest in manifests.items():
-        content = manifest.content_hash
-        for split, role, labels in _roles(path, manifest, seed):
-            for number, start in enumerate(range(0, len(labels), ROWS_PER_PART)):
-                chosen = labels.take(np.arange(start, min(start + ROWS_PER_PART, len(labels))))
-                images = storage.sha256(np.stack([chosen.shard, chosen.row]).tobytes())
-                key = storage.sha256_json([model_hash, precision, content, split, role, images])
-                name = f"descriptors/{split}-{role}-{content[:8]}-{number:05d}.parquet"
-                yield Part(PartRecord(name, role, 0, "", key), chosen, split)
-
-
-def _roles(path: str, manifest: Manifest, seed: int) -> Iterator[tuple[str, str, Labels]]:
-    """The images of a dataset by what they are in the evaluation (Sec. 5)."""
-    for split in (TEST, REAL):
-        labels = read_labels(path, manifest, split)
-        sides = (
-            queries_and_database(labels, seed)
-            if split == TEST
-            else real_queries_and_database(labels)
-        )
-        yield split, QUERY, labels.take(sides.queries)
-        yield split, DATABASE, labels.take(sides.database)
-        yield split, DATABASE_PER_LEVEL, labels.take(sides.per_level)
-    labels = read_labels(path, manifest, DISTRACTOR)
-    yield DISTRACTOR, DISTRACTOR, labels.take(distractor_rows(labels))
-
-
 def embed_parts(parts: Sequence[Part], out: str, options: EmbedOptions) -> Iterator[PartRecord]:
     """Embed and write the parts on the whole cluster; their records as they are finished."""
     if not parts:
@@ -98,7 +47,8 @@ def embed_parts(parts: Sequence[Part], out: str, options: EmbedOptions) -> Itera
     actors = options.num_workers or (gpus if options.use_gpu else cpus) or 1
     actors = min(len(parts), actors if options.use_gpu else min(actors, cpus))
     threads = min(8, max(1, cpus // actors))
-    dataset = ray.data.from_items(list(parts), override_num_blocks=len(parts)).map(
+    blocks = min(len(parts), MOST_BLOCKS)
+    dataset = ray.data.from_items(list(parts), override_num_blocks=blocks).map(
         Embedder,
         fn_constructor_args=(out, options, threads),
         # Two calls at a time: one reads the next part's images while the network has the other's.
@@ -127,7 +77,7 @@ class Embedder:
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         """Embed one part, write it, and return its record."""
         part: Part = row["item"]
-        images = part.labels.read_images()
+        labels, images = part.read()
         with self._network:
             embedded = embed_encoded(
                 self._model,
@@ -136,11 +86,11 @@ class Embedder:
                 threads=self._threads,
                 precision=self._options.precision,
             )
-        return {"item": _write(self._out, part, embedded)}
+        return {"item": _write(self._out, part, labels, embedded)}
 
 
-def _write(out: str, part: Part, embedded: Embedded) -> PartRecord:
-    kept = part.labels.take(embedded.rows)
+def _write(out: str, part: Part, labels: Labels, embedded: Embedded) -> PartRecord:
+    kept = labels.take(embedded.rows)
     dimension = embedded.descriptors.shape[1]
     columns = {
         "image_id": kept.image_id,
@@ -152,15 +102,14 @@ def _write(out: str, part: Part, embedded: Embedded) -> PartRecord:
             pa.array(embedded.descriptors.reshape(-1)), dimension
         ),
         "blur_severity": _nullable(kept.blur_severity),
-        "predicted_blur_severity": _nullable(embedded.blur, len(kept)),
+        "predicted_blur_severity": _nullable(embedded.blur_severity, len(kept)),
         "bbox": _nullable_boxes(kept.bbox),
         "predicted_bbox": _nullable_boxes(embedded.boxes, len(kept)),
         "shard": [storage.join(kept.dataset, kept.shards[i]) for i in kept.shard],
         "row": kept.row,
     }
-    names = part.labels.image_id
-    unreadable = {names[row].as_py(): why for row, why in embedded.unreadable.items()}
-    record = PartRecord(part.record.path, part.record.role, 0, "", part.record.key, unreadable)
+    unreadable = {labels.image_id[row].as_py(): why for row, why in embedded.unreadable.items()}
+    record = replace(part.record, unreadable=unreadable)
     return write_part(out, record, pa.table(columns, schema=descriptor_schema(dimension)))
 
 

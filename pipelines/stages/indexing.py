@@ -9,16 +9,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import faiss
 import numpy as np
+from annotated_types import Gt, Le
 from numpy.typing import NDArray
 
 from bridge.common import storage
 from bridge.common.errors import InputError
 from bridge.common.progress import progress
-from bridge.index.folder import FAISS_FILE, QUERY, IndexManifest, PartRecord
+from bridge.common.record import Positive, check, from_json
+from bridge.dataset.roles import QUERY
+from bridge.index.folder import FAISS_FILE, IndexManifest, PartRecord
 from bridge.index.layouts import (
     IndexType,
     Layout,
@@ -56,17 +59,20 @@ class IndexOptions:
 
     index_type: IndexType | None = None
     """exact, ivfpq (small) or hnsw (fast). Default: exact, or the best within the budgets."""
-    memory_gb: float | None = None
+    memory_gb: Positive | None = None
     """Most gigabytes (10^9 bytes) that the index may take."""
-    latency_ms: float | None = None
+    latency_ms: Positive | None = None
     """Most milliseconds that a search with one query may take on one thread."""
-    target_recall: float = 0.95
+    target_recall: Annotated[float, Gt(0), Le(1)] = 0.95
     """recall@100 up to which an approximate search takes its time, where no latency is given."""
+
+    def __post_init__(self) -> None:
+        check(self)
 
     def or_those_of(self, search: Any) -> IndexOptions:
         """These, or where they are all defaults, those of an index's `search` record."""
         if self == IndexOptions() and "options" in search:
-            return IndexOptions(**search["options"])
+            return from_json(IndexOptions, search["options"], "options of the search index")
         return self
 
 
@@ -97,7 +103,8 @@ def build_search_index(out: str, manifest: IndexManifest, options: IndexOptions)
         InputError: no index fits the budgets (it names the smallest that does), there are no rows,
             too few of them for the type, or a part is damaged.
     """
-    _check(options, manifest)
+    if not any(part.rows for part in manifest.searched_parts):
+        raise InputError("There are no database images to make a search index of.")
     if is_current(out, manifest, options):
         return dict(manifest.search)
     with _workspace(out) as folder:
@@ -134,7 +141,7 @@ class _Job:
         count, trained = record["part_count"], record["trained_parts"]
         if count > len(self._parts) or record["parts"] != _hash(self._parts[:count]):
             return None
-        layout = Layout(**record["layout"])
+        layout = from_json(Layout, record["layout"], "layout of the search index")
         if layout.nbytes(self._rows, self._dimension) > _most_bytes(options):
             return None
         path = storage.join(self._out, FAISS_FILE)
@@ -251,17 +258,6 @@ class _Job:
         if layout.type != "exact":
             record["recall_at_100"] = round(quality.recall, 4)
         return record
-
-
-def _check(options: IndexOptions, manifest: IndexManifest) -> None:
-    for name in ("memory_gb", "latency_ms"):
-        value = getattr(options, name)
-        if value is not None and not value > 0:
-            raise InputError(f"--{name.replace('_', '-')} must be above 0, not {value:g}.")
-    if not 0 < options.target_recall <= 1:
-        raise InputError(f"--target-recall must be in 0..1, not {options.target_recall:g}.")
-    if not any(part.rows for part in manifest.searched_parts):
-        raise InputError("There are no database images to make a search index of.")
 
 
 def _most_bytes(options: IndexOptions) -> float:

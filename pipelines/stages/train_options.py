@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, get_args
+from typing import Annotated, Any
+
+from annotated_types import Ge
 
 from bridge.common import storage
 from bridge.common.errors import InputError
-from bridge.model.network import PAPER, ModelConfig
-from bridge.training import presets
+from bridge.common.record import Count, CountOrNone, NonNegative, Positive, check
+from bridge.model.config import PAPER, MethodName, ModelConfig
+from bridge.training.presets import PRESETS, PresetName
 from bridge.training.recipe import Compute, Recipe
 from bridge.training.tracking import TrackerName
 
 DEFAULT_DATA = "data/synthetic"
-
-PresetName = Literal["paper", "strong", "quick"]
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,8 @@ class TrainConfig:
     """paper: the paper's training. strong: a better recipe for the same network. quick: a small
     pretrained network at 60x80 pixels, for two cores. Default: paper where the cluster has GPUs,
     quick elsewhere."""
+    method: MethodName = "bridge"
+    """The method to train; each has options of its own, which --help shows after --method."""
     data: str = DEFAULT_DATA
     """The dataset; the default one is synthesised where it does not exist yet."""
     out: str = "runs/bridge"
@@ -37,21 +41,21 @@ class TrainConfig:
     num_workers: int | str | None = None
     """Training processes: a number, or MIN:MAX to train with as many as the cluster has room for.
     Default: one per GPU, or one."""
-    cpus_per_worker: float | None = None
+    cpus_per_worker: Positive | None = None
     """At most so many CPUs for each worker; default: an equal share of the cluster's, up to 16."""
     use_gpu: bool | None = None
     """Whether each worker has a GPU; default: where the cluster has any."""
     weights: str = "imagenet"
     """Initial backbone: imagenet, none, or a file of weights."""
-    checkpoint_every: int = 500
+    checkpoint_every: CountOrNone = 500
     """Steps between checkpoints, besides those at each validation; 0: none."""
-    resize_interval: float = 60.0
+    resize_interval: NonNegative = 60.0
     """Seconds between looks for room for more workers of an elastic run."""
-    max_failures: int = 3
+    max_failures: Annotated[int, Ge(-1)] = 3
     """Worker failures to recover from before giving up."""
     track: TrackerName = "none"
     """Report metrics to MLflow or Weights & Biases too."""
-    num_cpus: int | None = None
+    num_cpus: Count | None = None
     """CPUs of the local cluster that is started where none is running; default: all."""
     dry_run: bool = False
     """Only print what would be trained and what it would cost."""
@@ -60,19 +64,14 @@ class TrainConfig:
     compute: Compute = field(default_factory=Compute)
 
     def __post_init__(self) -> None:
+        check(self)
         inside_driver = self.num_workers is not None and worker_range(self.num_workers)[1] == 0
         if inside_driver and storage.is_uri(self.out):
             raise InputError(
                 "--num-workers 0 keeps its checkpoints in a local folder: change --out."
             )
-        if self.checkpoint_every < 0:
-            raise InputError(f"--checkpoint-every must be at least 0, not {self.checkpoint_every}.")
-        if self.resize_interval < 0:
-            raise InputError(f"--resize-interval must be at least 0, not {self.resize_interval}.")
-        if self.max_failures < -1:
-            raise InputError(f"--max-failures must be at least -1, not {self.max_failures}.")
-        if self.cpus_per_worker is not None and self.cpus_per_worker <= 0:
-            raise InputError(f"--cpus-per-worker must be positive, not {self.cpus_per_worker}.")
+        if self.model.method != self.method:
+            raise InputError(f"The options are those of {self.model.method}, not {self.method}.")
 
     def identity(self) -> dict[str, Any]:
         """The options that decide the trained weights, as JSON."""
@@ -81,8 +80,7 @@ class TrainConfig:
         options |= {"precision": self.compute.precision}
         if self.weights not in ("imagenet", "none") and storage.exists(options["weights"]):
             options["weights_sha256"] = storage.sha256_file(options["weights"])
-        flat = {**options.pop("model"), **_flat(options.pop("recipe")), **options}
-        return {name: list(v) if isinstance(v, tuple) else v for name, v in flat.items()}
+        return _named(options)
 
 
 _INCIDENTAL = {
@@ -100,12 +98,13 @@ _INCIDENTAL = {
 }
 """Options that may differ between the parts of one run."""
 
-PRESETS = {
-    name: TrainConfig(
-        preset=name, model=presets.PRESETS[name].model, recipe=presets.PRESETS[name].recipe
-    )
-    for name in get_args(PresetName)
-}
+
+def trainings(method: MethodName) -> dict[str, TrainConfig]:
+    """The presets of a method, by name, with all other options at their defaults."""
+    return {
+        name: TrainConfig(preset=name, method=method, model=preset.model, recipe=preset.recipe)
+        for name, preset in PRESETS[method].items()
+    }
 
 
 def worker_range(num_workers: int | str) -> tuple[int, int]:
@@ -126,9 +125,12 @@ def absolute_weights(weights: str) -> str:
     return weights if weights in ("imagenet", "none") else storage.absolute(weights)
 
 
-def _flat(options: dict[str, Any]) -> dict[str, Any]:
-    """Options of nested groups side by side, as they are on the command line."""
-    flat: dict[str, Any] = {}
+def _named(options: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Options of nested groups side by side, under names that say the group: recipe.loss.blur."""
+    named: dict[str, Any] = {}
     for name, value in options.items():
-        flat |= value if isinstance(value, dict) else {name: value}
-    return flat
+        if isinstance(value, Mapping):
+            named |= _named(value, f"{prefix}{name}.")
+        else:
+            named[f"{prefix}{name}"] = list(value) if isinstance(value, tuple) else value
+    return named

@@ -14,7 +14,7 @@ import torch
 
 from bridge.common import storage
 from bridge.dataset.manifest import open_manifest
-from bridge.model.network import Bridge
+from bridge.model.registry import build_model
 from bridge.training.data import TooManyUnreadable, select_training_images
 from bridge.training.examples import draw_examples
 from bridge.training.run_log import RunLog
@@ -60,18 +60,11 @@ def build_trainer(config: TrainConfig, device: str, threads: int) -> Trainer:
     recipe = config.recipe
     dataset = storage.absolute(config.data)
     manifest = open_manifest(dataset)
-    data = select_training_images(
-        dataset,
-        manifest,
-        recipe.seed,
-        sharp_only=recipe.sharp_only,
-        blur_target=recipe.blur_target,
-        bliss=recipe.bliss,
-    ).load()
+    data = select_training_images(dataset, manifest, recipe).load()
     torch.manual_seed(recipe.seed)
     model_config = replace(config.model, num_classes=len(data.labels.objects))
     return Trainer(
-        Bridge(model_config, weights=config.weights),
+        build_model(model_config, config.weights),
         recipe,
         data,
         load_validation_data(dataset, manifest, recipe.seed),

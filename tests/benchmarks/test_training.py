@@ -22,13 +22,13 @@ from benchmarks.training_measures import (
 )
 from bridge.common.errors import InputError
 from bridge.common.images import decode
-from bridge.model.network import ModelConfig
+from bridge.model.config import BridgeConfig
 from bridge.training.bliss import BlissConfig
 from bridge.training.presets import Preset
 from bridge.training.recipe import Compute, Recipe
 from bridge.training.trainer import Trainer
 
-TINY = ModelConfig(
+TINY = BridgeConfig(
     backbone="resnet18",
     image_size=(24, 32),
     cls_dim=16,
@@ -52,7 +52,7 @@ def report(dataset: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict
     """Figures and text of the whole benchmark, as they were written."""
     out = tmp_path_factory.mktemp("report") / "training.md"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "PRESETS", {"quick": PRESET})
+        patch.setattr(training, "PRESETS", {"bridge": {"quick": PRESET}})
         training.run(
             training.Config(
                 data=dataset, device="cpu", tuples=3, steps=2, loader_images=50, out=out

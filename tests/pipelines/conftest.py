@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bridge.model.network import ModelConfig
+from bridge.model.config import BridgeConfig
 from bridge.training.bliss import BlissConfig
 from bridge.training.recipe import Recipe
 from pipelines import synthesize, train
@@ -53,7 +53,7 @@ def training(tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
         cpus_per_worker=1,
         weights="none",
         checkpoint_every=4,
-        model=ModelConfig(
+        model=BridgeConfig(
             backbone="resnet18",
             image_size=(24, 32),
             cls_dim=16,

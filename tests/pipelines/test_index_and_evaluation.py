@@ -24,11 +24,12 @@ from bridge.index.folder import RowReader, open_index_manifest, read_descriptors
 from bridge.index.search import load_index
 from bridge.metrics import K_BY_PROTOCOL, evaluate_retrieval
 from bridge.model.checkpoint import save_model
-from bridge.model.network import Bridge, ModelConfig
+from bridge.model.config import BridgeConfig
+from bridge.model.network import Bridge
 from pipelines import build_index, evaluate
 from pipelines.build_index import BuildIndexConfig
 from pipelines.evaluate import EvaluateConfig
-from pipelines.stages import embedding
+from pipelines.stages import embedding, embedding_plan
 from tests.factories import make_dataset
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
@@ -36,7 +37,7 @@ pytestmark = pytest.mark.usefixtures("ray_cluster")
 
 def make_model(folder: Path, seed: int) -> None:
     torch.manual_seed(seed)
-    config = ModelConfig(
+    config = BridgeConfig(
         backbone="resnet18", image_size=(24, 32), cls_dim=16, aux_dim=8, aux_hidden=8, num_classes=0
     )
     save_model(Bridge(config), folder)
@@ -59,10 +60,10 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> BuildIndexConfig:
 
 @pytest.fixture(scope="module")
 def index(config: BuildIndexConfig) -> Path:
-    original = embedding.ROWS_PER_PART
-    embedding.ROWS_PER_PART = 64  # several parts, so that both actors work
+    original = embedding_plan.ROWS_PER_PART
+    embedding_plan.ROWS_PER_PART = 64  # several parts, so that both actors work
     build_index.run(config)
-    embedding.ROWS_PER_PART = original
+    embedding_plan.ROWS_PER_PART = original
     return Path(config.out)
 
 
@@ -92,7 +93,9 @@ def test_index_holds_the_selected_rows_with_their_descriptors(
         image = torch.from_numpy(decode(everything[row["image_id"]]).copy()).permute(2, 0, 1)
         said = model.describe(image[None])
         np.testing.assert_allclose(row["descriptor"], said.descriptor[0], atol=1e-5)
-        np.testing.assert_allclose(row["predicted_blur_severity"], 1 - said.blur[0], atol=1e-5)
+        np.testing.assert_allclose(
+            row["predicted_blur_severity"], 1 - said.visibility[0], atol=1e-5
+        )
         np.testing.assert_allclose(row["predicted_bbox"], said.box[0], atol=1e-5)
         place = labels.image_id.to_pylist().index(row["image_id"])
         assert row["blur_severity"] == labels.blur_severity[place]
@@ -129,7 +132,9 @@ def test_again_does_nothing_and_missing_parts_come_back(
     manifest |= {"parts": manifest["parts"][1::2], "complete": False}
     (copy / "manifest.json").write_text(json.dumps(manifest))
     (copy / "index.faiss").unlink()
-    monkeypatch.setattr(embedding, "ROWS_PER_PART", 64)
+    monkeypatch.setattr(embedding_plan, "ROWS_PER_PART", 64)
+    # Fewer blocks than parts, as for very many.
+    monkeypatch.setattr(embedding, "MOST_BLOCKS", 2)
     build_index.run(replace(config, out=str(copy)))
     for path in (index / "descriptors").iterdir():
         assert (copy / "descriptors" / path.name).read_bytes() == path.read_bytes()
@@ -152,7 +157,7 @@ def test_other_models_and_overlapping_distractors_are_refused(
 def test_parts_of_other_indexes_are_taken_over(
     index: Path, config: BuildIndexConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(embedding, "ROWS_PER_PART", 64)
+    monkeypatch.setattr(embedding_plan, "ROWS_PER_PART", 64)
 
     def embed_nothing(parts: list, *_: object) -> list:
         assert not parts

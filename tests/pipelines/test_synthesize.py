@@ -120,6 +120,26 @@ def test_missing_shards_come_back_byte_equal(
     assert hashes(copy) == hashes(dataset)
 
 
+def test_a_dataset_older_than_an_option_is_continued_byte_equal(
+    dataset: Path, config: SynthesizeConfig, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(dataset, copy)
+    manifest = json.loads((copy / "manifest.json").read_text())
+    assert (manifest["config"].pop("erosion_pixels"), manifest["config"].pop("filter")) == (
+        1,
+        "coverage",
+    )
+    (copy / manifest["shards"].pop()["path"]).unlink()
+    (copy / "manifest.json").write_text(json.dumps(manifest | {"complete": False}))
+    synthesize.run(replace(config, out=str(copy)))
+    assert hashes(copy) == hashes(dataset)
+    with pytest.raises(InputError, match="erosion_pixels 1 instead of 3"):
+        synthesize.run(replace(config, out=str(copy), erosion_pixels=3))
+    with pytest.raises(InputError, match="filter coverage instead of endpoint-iou"):
+        synthesize.run(replace(config, out=str(copy), filter="endpoint-iou"))
+
+
 def test_distractors_use_other_objects_and_a_background_per_image(
     meshes: Path, dataset: Path, config: SynthesizeConfig, tmp_path: Path
 ) -> None:

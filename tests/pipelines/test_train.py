@@ -52,6 +52,8 @@ def test_a_run_leaves_model_log_and_record(trained: Path) -> None:
     record = json.loads((trained / "run.json").read_text())
     assert record["complete"] and record["result"]["steps"] == 36
     assert record["result"]["unreadable"] == 0
+    assert record["config"]["method"] == "bridge"
+    assert record["config"]["selections"] == {"source": "computed", "seed": 0}
 
 
 def test_a_finished_run_is_not_repeated_and_another_is_refused(

@@ -11,19 +11,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import ray
 import torch
 from ray.cluster_utils import Cluster
-from ray.core.generated import autoscaler_pb2
-from ray.train.v2._internal.constants import CHECKPOINT_MANAGER_SNAPSHOT_FILENAME
 
 from bridge.common import cli
 from bridge.training.run_log import read_metrics
 from bridge.training.trainer import STATE_FILE
 from pipelines import train
-from pipelines.stages.train_options import PRESETS, TrainConfig
+from pipelines.stages.train_options import TrainConfig, trainings
 from tests import chaos
 from tests.kills import Kind, start, strike, wait_for_step
+from tests.ray_private import announce_preemption, has_noted_a_checkpoint
 
 WORKER = chaos.SUBJECTS["training"].worker
 
@@ -45,7 +43,7 @@ def options(config: TrainConfig, out: Path) -> list[str]:
 
 def test_the_killed_command_is_the_undisturbed_one(training: TrainConfig, tmp_path: Path) -> None:
     typed = cli.parse_with_preset(
-        PRESETS, lambda: "quick", description=None, argv=options(training, tmp_path)
+        trainings("bridge"), lambda: "quick", description=None, argv=options(training, tmp_path)
     )
     assert typed == replace(training, out=str(tmp_path))
 
@@ -163,7 +161,7 @@ def test_a_node_that_is_taken_away_leaves_a_checkpoint_just_in_time(
             RAY_TRAIN_PREEMPTION_POLL_INTERVAL_S="0.1",
         )
         wait_for_step(out, 2, driver)
-        drain(nodes.address, doomed.node_id, seconds=30)
+        announce_preemption(nodes.address, doomed.node_id, seconds=30)
         saved = first_checkpoint(out)
         before = read_metrics(str(out))[:saved]
         nodes.remove_node(doomed, allow_graceful=False)
@@ -177,21 +175,12 @@ def test_a_node_that_is_taken_away_leaves_a_checkpoint_just_in_time(
     assert saved < 72 and lines[:saved] == before
 
 
-def drain(address: str, node: str, seconds: float) -> None:
-    """Tell Ray, as a cloud's notice does, that a node will be taken away."""
-    client = ray._raylet.GcsClient(address=address)
-    deadline = int((time.time() + seconds) * 1000)
-    reason = autoscaler_pb2.DrainNodeReason.Value("DRAIN_NODE_REASON_PREEMPTION")
-    accepted, why = client.drain_node(node, reason, "test", deadline)
-    assert accepted, why
-
-
 def first_checkpoint(out: Path) -> int:
     """Wait until Ray has taken note of a checkpoint; returns its step."""
     end = time.monotonic() + 60
     while time.monotonic() < end:
         for record in (out / "checkpoints").glob(f"*/{STATE_FILE}"):
-            if (out / "checkpoints" / CHECKPOINT_MANAGER_SNAPSHOT_FILENAME).exists():
+            if has_noted_a_checkpoint(out / "checkpoints"):
                 return torch.load(record, weights_only=True)["step"]
         time.sleep(0.02)
     raise AssertionError("no checkpoint came")

@@ -9,14 +9,14 @@ import pytest
 from bridge.common.errors import InputError
 from bridge.training.run_log import read_metrics
 from bridge.training.validation import CHOICE
-from pipelines.stages.train_options import PRESETS
+from pipelines.stages.train_options import trainings
 from tests.factories import make_dataset
 from tune import search
 from tune.search import SearchConfig
 
 
 def test_sampled_values_reach_the_trainer() -> None:
-    base = PRESETS["quick"]
+    base = trainings("bridge")["quick"]
     sampled = {"contrastive_range": 3, "classification": 0.3, "blur": 2.0, "localisation": 5.0}
     config = search.trial_config(base, sampled)
     assert config.recipe.bliss.contrastive_range == 3

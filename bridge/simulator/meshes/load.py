@@ -66,9 +66,7 @@ def load_mesh(path: str | Path) -> Mesh:
 def _surface(part: Any, transform: np.ndarray, material: Material, file: Path) -> Surface:
     """A trimesh geometry in the coordinates of its scene."""
     linear = transform[:3, :3]
-    # trimesh computes missing normals on access, smooth over every edge; only its cache tells
-    # whether the file brought its own.
-    normals = part.vertex_normals if "vertex_normals" in part._cache else None
+    normals = written_normals(part)
     faces = np.asarray(part.faces)
     if normals is not None:
         normals = normals @ np.linalg.inv(linear)
@@ -84,6 +82,15 @@ def _surface(part: Any, transform: np.ndarray, material: Material, file: Path) -
         normals=normals,
         texture=None if uv is None else material.texture,
     )
+
+
+def written_normals(part: Any) -> np.ndarray | None:
+    """The normals [V, 3] that a file brought for a part; None where it brought none.
+
+    trimesh computes missing ones on access, smooth over every edge, and tells them from those of
+    the file in its private cache only.
+    """
+    return part.vertex_normals if "vertex_normals" in part._cache else None
 
 
 def _coordinates(part: Any, material: Material) -> np.ndarray | None:

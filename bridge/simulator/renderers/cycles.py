@@ -22,18 +22,18 @@ from typing import IO, Any
 
 import numpy as np
 
+from bridge.blur import NUM_WINDOWS
 from bridge.common.errors import InputError
+from bridge.simulator import camera
 from bridge.simulator.meshes.mesh import Mesh
 from bridge.simulator.renderers.lighting import GAMMA, Lighting
-from bridge.simulator.renderers.protocol import FOCAL_BY_SENSOR, OBJECT_SCALE
 from bridge.simulator.trajectory import Trajectory
-from bridge.simulator.windows import NUM_WINDOWS, window
+from bridge.simulator.windows import window
 
 PYTHON_VARIABLE = "BRIDGE_CYCLES_PYTHON"
 """Environment variable that names a Python interpreter with bpy."""
 
 _KEYS_PER_FRAME = 8
-_NEAR = 0.1
 _BORDER = 2
 """Pixels rendered around the object's box."""
 
@@ -138,10 +138,13 @@ class CyclesRenderer:
         poses = [trajectory.pose(frame) for frame in frames]
         rotation = np.stack([pose[0] for pose in poses])
         translation = np.stack([pose[1] for pose in poses])
-        boxes = _screen_boxes(mesh, rotation, translation, self.image_size)
+        corners = camera.to_camera(camera.box_corners(mesh.vertices), rotation, translation)
+        seen = camera.project(corners, self.image_size)
+        during = [seen[(frames >= start) & (frames <= end)] for start, end in spans]
         lamps = np.array([(*lamp.position, lamp.watts) for lamp in lighting.lamps])
         request: dict[str, Any] = {
             "size": self.image_size,
+            "camera": np.array([camera.LENS, camera.SENSOR, camera.NEAR]),
             "samples": self.samples if samples is None else samples,
             "seed": self.seed if seed is None else seed,
             "threads": self.threads,
@@ -152,7 +155,7 @@ class CyclesRenderer:
             "rotation": rotation,
             "translation": translation,
             "windows": spans,
-            "borders": np.stack([_border(boxes, frames, span, self.image_size) for span in spans]),
+            "borders": np.stack([_border(instants, self.image_size) for instants in during]),
         }
         shape = (len(spans), *self.image_size, 4)
         try:
@@ -207,40 +210,20 @@ def _mesh_arrays(mesh: Mesh) -> Arrays:
         "face_cutout": mesh.face_cutout,
         "texels": mesh.texels,
         "textures": mesh.mips[:, 0],
-        "scale": np.array(OBJECT_SCALE),
+        "scale": np.array(camera.OBJECT_SCALE),
+        "gamma": np.array(GAMMA),
     }
 
 
-def _screen_boxes(
-    mesh: Mesh, rotation: np.ndarray, translation: np.ndarray, image_size: tuple[int, int]
-) -> np.ndarray:
-    """(left, right, bottom, top) of the object at T poses, [T, 4] in pixels from the lower left.
+def _border(seen: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
+    """The part of the picture to render: left, right, bottom, top in 0..1, y growing upwards.
 
-    The picture of the corners of a box encloses that of the box, unless it reaches the camera.
+    `seen` [T, 8, 3] are the corners of the object's box during the exposure.
     """
     height, width = image_size
-    ends = np.stack([mesh.vertices.min(axis=0), mesh.vertices.max(axis=0)])
-    corners = np.stack(np.meshgrid(*ends.T), -1).reshape(-1, 3) * OBJECT_SCALE
-    points = corners @ rotation.transpose(0, 2, 1) + translation[:, None]
-    distance = -points[..., 2]
-    focal = max(image_size) * FOCAL_BY_SENSOR
-    screen = points[..., :2] * (focal / np.maximum(distance, _NEAR))[..., None]
-    screen += np.array([width, height]) / 2
-    low, high = screen.min(axis=1), screen.max(axis=1)
-    boxes = np.stack([low[:, 0], high[:, 0], low[:, 1], high[:, 1]], 1)
-    boxes[distance.min(axis=1) < _NEAR] = 0, width, 0, height
-    return boxes
-
-
-def _border(
-    boxes: np.ndarray, frames: np.ndarray, span: np.ndarray, image_size: tuple[int, int]
-) -> np.ndarray:
-    """The part of the picture that an exposure can touch: left, right, bottom, top in 0..1."""
-    height, width = image_size
-    during = boxes[(frames >= span[0]) & (frames <= span[1])]
-    left, bottom = during[:, [0, 2]].min(axis=0) - _BORDER
-    right, top = during[:, [1, 3]].max(axis=0) + _BORDER
-    return np.clip([left / width, right / width, bottom / height, top / height], 0, 1)
+    box = camera.touched_pixels(seen, image_size, _BORDER)
+    across = box.left / width, box.right / width
+    return np.array([*across, (height - box.bottom) / height, (height - box.top) / height])
 
 
 def _in_range(images: np.ndarray, linear: bool) -> np.ndarray:

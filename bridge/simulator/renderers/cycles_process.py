@@ -73,10 +73,8 @@ def _make_scene() -> bpy.types.Scene:
     """An empty scene with the camera, whose pixels are plain means of linear light."""
     bpy.ops.wm.read_factory_settings(use_empty=True)
     scene = bpy.context.scene
-    camera = bpy.data.cameras.new("camera")
-    camera.lens, camera.sensor_width, camera.sensor_fit = 50, 36, "AUTO"
-    camera.clip_start, camera.clip_end = 0.1, 1000
-    scene.camera = bpy.data.objects.new("camera", camera)
+    scene.camera = bpy.data.objects.new("camera", bpy.data.cameras.new("camera"))
+    scene.camera.data.sensor_fit, scene.camera.data.clip_end = "AUTO", 1000
     scene.collection.objects.link(scene.camera)
     scene.world = bpy.data.worlds.new("world")
     scene.world.use_nodes = True
@@ -114,6 +112,8 @@ def _answer(scene: bpy.types.Scene, request: Arrays) -> np.ndarray:
         _load_mesh(scene, request)
     height, width = (int(n) for n in request["size"])
     scene.render.resolution_x, scene.render.resolution_y = width, height
+    camera = scene.camera.data
+    camera.lens, camera.sensor_width, camera.clip_start = request["camera"].tolist()
     scene.render.threads = int(request["threads"])
     scene.cycles.samples = int(request["samples"])
     scene.cycles.seed = int(request["seed"])
@@ -210,8 +210,10 @@ def _load_mesh(scene: bpy.types.Scene, arrays: Arrays) -> None:
     )
     images = [_image(arrays["texels"], *row) for row in arrays["textures"].tolist()]
     mesh = bpy.data.meshes.new("mesh")
+    gamma = float(arrays["gamma"])
     for texture, cutout in kinds.tolist():
-        mesh.materials.append(_material(images[texture] if texture >= 0 else None, bool(cutout)))
+        image = images[texture] if texture >= 0 else None
+        mesh.materials.append(_material(image, bool(cutout), gamma))
     _fill(mesh, arrays, face_material.ravel())
     thing = bpy.data.objects.new("object", mesh)
     thing.rotation_mode = "QUATERNION"
@@ -245,8 +247,8 @@ def _image(texels: np.ndarray, first: int, height: int, width: int) -> bpy.types
     return image
 
 
-def _material(image: bpy.types.Image | None, cutout: bool) -> bpy.types.Material:
-    """Reflects and glows in (texture * tint) ** 2.2; holes where the texture is not opaque."""
+def _material(image: bpy.types.Image | None, cutout: bool, gamma: float) -> bpy.types.Material:
+    """Reflects and glows in (texture * tint) ** gamma; holes where the texture is not opaque."""
     material = bpy.data.materials.new("surface")
     material.use_nodes = True
     material.cycles.emission_sampling = "NONE"
@@ -254,7 +256,7 @@ def _material(image: bpy.types.Image | None, cutout: bool) -> bpy.types.Material
     nodes.clear()
     tint, colour = nodes.new("ShaderNodeAttribute"), nodes.new("ShaderNodeGamma")
     tint.attribute_name = "tint"
-    colour.inputs["Gamma"].default_value = 2.2
+    colour.inputs["Gamma"].default_value = gamma
     if image is None:
         link(tint.outputs["Vector"], colour.inputs["Color"])
     else:

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
+from bridge.simulator import camera
+from bridge.simulator.camera import OBJECT_SCALE, PixelBox
 from bridge.simulator.meshes.mesh import Mesh
 from bridge.simulator.renderers import gl_shaders as shaders
 from bridge.simulator.renderers.gl_device import current_context
 from bridge.simulator.renderers.gl_mesh import HOLES, DeviceMesh
 from bridge.simulator.renderers.lighting import Lighting
-from bridge.simulator.renderers.protocol import FOCAL_BY_SENSOR, OBJECT_SCALE, Subframe
+from bridge.simulator.renderers.protocol import Subframe
 
 if TYPE_CHECKING:
     import moderngl
@@ -24,12 +26,11 @@ if TYPE_CHECKING:
 _SAMPLES = 2
 """Samples per pixel along each axis."""
 
-_NEAR = 0.1
+_MARGIN = 1
+"""Pixels around the object's box, as the device works with fewer digits."""
+
 _RADIUS = 0.51 * OBJECT_SCALE
 """No vertex is further from an object's centre: the diagonal of its box is `OBJECT_SCALE`."""
-
-Box = tuple[int, int, int, int]
-"""Left, top, width and height in pixels."""
 
 
 class GLCanvas:
@@ -60,7 +61,7 @@ class GLCanvas:
         cutout["holes"] = HOLES
         self._programs = plain, cutout
         self._mesh: DeviceMesh | None = None
-        self._corners = np.empty((8, 4))
+        self._corners = np.empty((8, 3))
 
     def describe(self) -> str:
         """The OpenGL device's name, with "llvmpipe" in it where that is the processor."""
@@ -77,41 +78,44 @@ class GLCanvas:
         """Add each sub-frame's premultiplied RGBA in 0..1 to `out`, float32 [H, W, 4]."""
         if self._mesh is None or self._mesh.mesh is not mesh:
             self._mesh = DeviceMesh(mesh, *self._programs)
-            self._corners = _box_corners(mesh.vertices)
+            self._corners = camera.box_corners(mesh.vertices)
         _set_light(self._mesh.programs, lighting, linear)
         # Images are drawn with the first row at the bottom, which turns windings round.
         self._context.front_face = "cw"
         self._sums.clear()
-        boxes = [box for each in subframes if (box := self._add(self._mesh, each)) is not None]
-        if boxes:
-            self._read(_union(boxes), out)
+        boxes = [self._touched(each) for each in subframes]
+        for subframe, box in zip(subframes, boxes, strict=True):
+            if not box.is_empty:
+                self._add(self._mesh, subframe, box)
+        drawn = [box for box in boxes if not box.is_empty]
+        if drawn:
+            self._read(_union(drawn), out)
 
-    def _add(self, mesh: DeviceMesh, subframe: Subframe) -> Box | None:
-        """Draw one sub-frame and add it to the sums; returns the pixels it may have touched."""
-        to_camera = _to_camera(subframe)
-        to_screen = _to_screen(subframe, self.image_size)
-        box = _screen_box(self._corners @ (to_screen @ to_camera).T, self.image_size)
-        if box is None:
-            return None
+    def _touched(self, subframe: Subframe) -> PixelBox:
+        corners = camera.to_camera(self._corners, subframe.rotation, subframe.translation)
+        seen = camera.project(corners, self.image_size, subframe.offset)
+        return camera.touched_pixels(seen, self.image_size, _MARGIN)
+
+    def _add(self, mesh: DeviceMesh, subframe: Subframe, box: PixelBox) -> None:
+        """Draw one sub-frame, which may touch the pixels of a box, and add it to the sums."""
         for program in mesh.programs:
-            _write(program, "to_camera", to_camera)
-            _write(program, "to_screen", to_screen)
+            _write(program, "to_camera", _to_camera(subframe))
+            _write(program, "to_screen", _to_screen(subframe, self.image_size))
         self._drawing.use()
-        left, top, width, height = (_SAMPLES * side for side in box)
+        left, top, width, height = (_SAMPLES * side for side in _viewport(box))
         self._drawing.clear(viewport=(left, top, width, height))
         mesh.draw()
-        self._sums.viewport = box
+        self._sums.viewport = _viewport(box)
         self._sums.use()
         self._samples.use()
         self._context.enable_only(self._context.BLEND)
         self._context.blend_func = self._context.ONE, self._context.ONE
         self._mean.render(vertices=3)
-        return box
 
-    def _read(self, box: Box, out: np.ndarray) -> None:
-        left, top, width, height = box
-        sums = np.frombuffer(self._sums.read(box, components=4, dtype="f4"), np.float32)
-        out[top : top + height, left : left + width] += sums.reshape(height, width, 4)
+    def _read(self, box: PixelBox, out: np.ndarray) -> None:
+        data = self._sums.read(_viewport(box), components=4, dtype="f4")
+        target = out[box.slices]
+        target += np.frombuffer(data, np.float32).reshape(target.shape)
 
 
 def _set_light(programs: Sequence[moderngl.Program], lighting: Lighting, linear: bool) -> None:
@@ -140,10 +144,10 @@ def _to_screen(subframe: Subframe, image_size: tuple[int, int]) -> np.ndarray:
     The range of depths fits the object tightly, so that the depth buffer tells close surfaces.
     """
     height, width = image_size
-    focal = max(image_size) * FOCAL_BY_SENSOR
+    focal = camera.focal_length(image_size)
     distance = -float(subframe.translation[2])
-    near = max(_NEAR, distance - _RADIUS)
-    far = max(2 * _NEAR, distance + _RADIUS)
+    near = max(camera.NEAR, distance - _RADIUS)
+    far = max(2 * camera.NEAR, distance + _RADIUS)
     x, y = subframe.offset
     return np.array(
         [
@@ -160,35 +164,11 @@ def _write(program: moderngl.Program, name: str, matrix: np.ndarray) -> None:
     cast("moderngl.Uniform", program[name]).write(matrix.T.astype(np.float32).tobytes())
 
 
-def _box_corners(vertices: np.ndarray) -> np.ndarray:
-    """Homogeneous corners [8, 4] of the box around vertices [V, 3]."""
-    low, high = vertices.min(axis=0), vertices.max(axis=0)
-    choices = np.indices((2, 2, 2)).reshape(3, 8).T
-    return np.concatenate([np.where(choices, high, low), np.ones((8, 1))], axis=1)
+def _viewport(box: PixelBox) -> tuple[int, int, int, int]:
+    """Left, top, width and height: images are drawn with the first row at the bottom."""
+    return box.left, box.top, box.right - box.left, box.bottom - box.top
 
 
-def _screen_box(corners: np.ndarray, image_size: tuple[int, int]) -> Box | None:
-    """Pixels that an object can cover, from its box's corners [8, 4] in clip coordinates.
-
-    All pixels where the box reaches behind the near plane; None where it covers no pixel.
-    """
-    size = np.array(image_size[::-1])
-    depth = corners[:, 3:]
-    if depth.max() <= _NEAR:
-        return None
-    if depth.min() <= _NEAR:
-        return 0, 0, image_size[1], image_size[0]
-    places = (corners[:, :2] / depth + 1) / 2 * size
-    # One pixel more on each side, as the device works with fewer digits.
-    first = np.clip(np.floor(places.min(axis=0)) - 1, 0, size).astype(int)
-    extent = np.clip(np.ceil(places.max(axis=0)) + 1, 0, size).astype(int) - first
-    if extent.min() <= 0:
-        return None
-    return int(first[0]), int(first[1]), int(extent[0]), int(extent[1])
-
-
-def _union(boxes: Sequence[Box]) -> Box:
-    left, top = min(box[0] for box in boxes), min(box[1] for box in boxes)
-    right = max(box[0] + box[2] for box in boxes)
-    bottom = max(box[1] + box[3] for box in boxes)
-    return left, top, right - left, bottom - top
+def _union(boxes: Sequence[PixelBox]) -> PixelBox:
+    left, top, right, bottom = zip(*boxes, strict=True)
+    return PixelBox(min(left), min(top), max(right), max(bottom))

@@ -1,8 +1,4 @@
-"""What the simulator asks of a renderer, and the camera that all renderers share.
-
-All of them share one camera: at the origin, looking along -z with +y up, a lens of 50 mm on a
-sensor whose longer side is 36 mm. Objects are three times the size of a `Mesh`.
-"""
+"""What the simulator asks of a renderer; what all of them see through is `simulator.camera`."""
 
 from __future__ import annotations
 
@@ -14,9 +10,6 @@ import numpy as np
 from bridge.simulator.meshes.mesh import Mesh
 from bridge.simulator.renderers.lighting import Lighting
 from bridge.simulator.trajectory import Trajectory
-
-FOCAL_BY_SENSOR = 50 / 36
-OBJECT_SCALE = 3.0
 
 
 class Renderer(Protocol):

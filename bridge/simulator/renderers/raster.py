@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from bridge.simulator import camera
 from bridge.simulator.meshes.mesh import Mesh
 from bridge.simulator.renderers import raster_kernels as kernels
 from bridge.simulator.renderers import raster_shading as shading
 from bridge.simulator.renderers.lighting import GAMMA, Lighting
-from bridge.simulator.renderers.protocol import FOCAL_BY_SENSOR, OBJECT_SCALE, Subframe
+from bridge.simulator.renderers.protocol import Subframe
 
 _SAMPLES = 2
 """Samples per pixel along each axis."""
@@ -30,7 +31,7 @@ class RasterCanvas:
     def __init__(self, image_size: tuple[int, int]) -> None:
         self.image_size = image_size
         grid = (image_size[0] * _SAMPLES, image_size[1] * _SAMPLES)
-        self._focal = max(grid) * FOCAL_BY_SENSOR
+        self._focal = camera.focal_length(grid)
         self._depth = np.zeros(grid, np.float32)
         self._owner = np.zeros(grid, np.int32)
         self._owners = np.empty(4, np.int32)
@@ -78,6 +79,16 @@ class RasterCanvas:
         box = self._draw(mesh, Subframe(rotation, translation), mesh.tint, _DARK, 1.0)
         return shading.count_covered(box, self._depth) / (height * width)
 
+    def silhouette(self, mesh: Mesh, rotation: np.ndarray, translation: np.ndarray) -> np.ndarray:
+        """The pixels that the object covers fully at a pose, bool [H, W]."""
+        height, width = self.image_size
+        top, bottom, left, right = self._draw(
+            mesh, Subframe(rotation, translation), mesh.tint, _DARK, 1.0
+        )
+        samples = self._depth.reshape(height, _SAMPLES, width, _SAMPLES) > 0
+        self._depth[top:bottom, left:right] = 0
+        return np.asarray(samples.all(axis=(1, 3)))
+
     def _draw(
         self, mesh: Mesh, subframe: Subframe, tint: np.ndarray, lighting: Lighting, exponent: float
     ) -> tuple[int, int, int, int]:
@@ -95,7 +106,7 @@ class RasterCanvas:
             mesh.normals,
             np.ascontiguousarray(subframe.rotation, np.float64),
             np.ascontiguousarray(subframe.translation, np.float64),
-            OBJECT_SCALE,
+            camera.OBJECT_SCALE,
             lamps.reshape(-1, 4),
             lighting.ambient,
             exponent,
@@ -117,6 +128,7 @@ class RasterCanvas:
             self._screen,
             self._light,
             *view,
+            camera.NEAR,
             self._depth,
             self._owner,
             self._planes,

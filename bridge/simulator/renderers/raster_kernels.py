@@ -2,8 +2,8 @@
 
 There are 2x2 samples per pixel. Visibility comes first, so that attributes are worked out only
 for triangles that show: `depth` holds 1/distance (0 = empty), `owner` the row in `planes`.
-No step uses fast-math, so that images are equal on every processor. What is compiled together
-stays in one file: numba's cache on disk notices changes to the caller's file only.
+What is compiled together stays in one file, and what comes from others are arguments: numba's
+cache on disk notices changes to the caller's file only.
 """
 
 from __future__ import annotations
@@ -11,9 +11,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
-NEAR = 0.1
+from bridge.simulator.renderers.kernel import kernel
 
 # A corner of a triangle: screen position in samples, 1/distance, and what is interpolated.
 X, Y, INVERSE_DEPTH, U, V, RED = range(6)
@@ -25,12 +24,8 @@ PLANE_SIZE = 2 + 3 * 6
 
 Array = np.ndarray
 
-# Without reference counts (_nrt): they would take most of the time, and nothing here makes an
-# array.
-_jit = njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
 
-
-@_jit
+@kernel
 def transform_vertices(
     vertices: Array,
     normals: Array,
@@ -59,10 +54,7 @@ def transform_vertices(
             for j in range(3):
                 place += rotation[k, j] * vertices[i, j] * scale
             camera[i, k] = place
-        inverse = -1 / camera[i, 2]
-        screen[i, X] = centre_x + focal * camera[i, 0] * inverse
-        screen[i, Y] = centre_y - focal * camera[i, 1] * inverse
-        screen[i, INVERSE_DEPTH] = inverse
+        _project(camera[i, 0], camera[i, 1], camera[i, 2], focal, centre_x, centre_y, screen, i)
         front, back = ambient, ambient
         for n in range(len(lamps)):
             direct = 0.0
@@ -83,7 +75,7 @@ def transform_vertices(
         light[i, 1] = dark if back == ambient else back**exponent
 
 
-@_jit
+@kernel
 def draw_triangles(
     faces: Array,
     one_sided: Array,
@@ -99,6 +91,7 @@ def draw_triangles(
     focal: float,
     centre_x: float,
     centre_y: float,
+    near: float,
     depth: Array,
     owner: Array,
     planes: Array,
@@ -118,10 +111,13 @@ def draw_triangles(
     for f in range(len(faces)):
         side = 0 if _faces_camera(faces, f, camera) else 1
         count = 3
-        if _is_near(faces, f, camera):
-            count = _clip(faces, f, camera, ends, shares)
+        if _is_near(faces, f, camera, near):
+            count = _clip(faces, f, camera, near, ends, shares)
             for k in range(count):
-                _project(k, ends, shares, camera, focal, centre_x, centre_y, corners)
+                x = _between(camera, k, ends, shares, 0)
+                y = _between(camera, k, ends, shares, 1)
+                z = _between(camera, k, ends, shares, 2)
+                _project(x, y, z, focal, centre_x, centre_y, corners, k)
         elif side == 1 and one_sided[f]:
             continue
         else:
@@ -147,7 +143,7 @@ def draw_triangles(
     return box[0], box[1], box[2], box[3]
 
 
-@_jit
+@kernel
 def _faces_camera(faces: Array, f: int, camera: Array) -> bool:
     """Whether the triangle turns its counter-clockwise side to the camera at the origin."""
     a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
@@ -158,18 +154,18 @@ def _faces_camera(faces: Array, f: int, camera: Array) -> bool:
     ) < 0
 
 
-@_jit
-def _is_near(faces: Array, f: int, camera: Array) -> bool:
+@kernel
+def _is_near(faces: Array, f: int, camera: Array, near: float) -> bool:
     """Whether the near plane cuts a triangle or has it behind."""
     return (
-        camera[faces[f, 0], 2] > -NEAR
-        or camera[faces[f, 1], 2] > -NEAR
-        or camera[faces[f, 2], 2] > -NEAR
+        camera[faces[f, 0], 2] > -near
+        or camera[faces[f, 1], 2] > -near
+        or camera[faces[f, 2], 2] > -near
     )
 
 
-@_jit
-def _clip(faces: Array, f: int, camera: Array, ends: Array, shares: Array) -> int:
+@kernel
+def _clip(faces: Array, f: int, camera: Array, near: float, ends: Array, shares: Array) -> int:
     """Cut a triangle at the near plane.
 
     Corner k of the result lies at `shares[k]` of the way between the vertices `ends[k]`.
@@ -179,42 +175,43 @@ def _clip(faces: Array, f: int, camera: Array, ends: Array, shares: Array) -> in
     for k in range(3):
         i, j = faces[f, k], faces[f, (k + 1) % 3]
         distance_i, distance_j = -camera[i, 2], -camera[j, 2]
-        if distance_i > NEAR:
+        if distance_i > near:
             ends[count, 0] = ends[count, 1] = i
             shares[count] = 0
             count += 1
-        if (distance_i > NEAR) != (distance_j > NEAR):
+        if (distance_i > near) != (distance_j > near):
             ends[count, 0], ends[count, 1] = i, j
-            shares[count] = (distance_i - NEAR) / (distance_i - distance_j)
+            shares[count] = (distance_i - near) / (distance_i - distance_j)
             count += 1
     return count
 
 
-@_jit
+@kernel
 def _between(values: Array, k: int, ends: Array, shares: Array, column: int) -> float:
     """A quantity of the vertices at corner k."""
     start = values[ends[k, 0], column]
     return start + shares[k] * (values[ends[k, 1], column] - start)
 
 
-@_jit
+@kernel
 def _project(
-    k: int,
-    ends: Array,
-    shares: Array,
-    camera: Array,
+    x: float,
+    y: float,
+    z: float,
     focal: float,
     centre_x: float,
     centre_y: float,
-    corners: Array,
+    screen: Array,
+    row: int,
 ) -> None:
-    inverse = -1 / _between(camera, k, ends, shares, 2)
-    corners[k, X] = centre_x + focal * _between(camera, k, ends, shares, 0) * inverse
-    corners[k, Y] = centre_y - focal * _between(camera, k, ends, shares, 1) * inverse
-    corners[k, INVERSE_DEPTH] = inverse
+    """`camera.project` of one point, with 1/distance in place of the distance."""
+    inverse = -1 / z
+    screen[row, X] = centre_x + focal * x * inverse
+    screen[row, Y] = centre_y - focal * y * inverse
+    screen[row, INVERSE_DEPTH] = inverse
 
 
-@_jit
+@kernel
 def _paint(
     count: int,
     ends: Array,
@@ -234,7 +231,7 @@ def _paint(
             corners[k, RED + c] = bright * _between(tint, k, ends, shares, c)
 
 
-@_jit
+@kernel
 def _fill(
     corners: Array,
     k: int,
@@ -304,7 +301,7 @@ def _fill(
     return visible
 
 
-@_jit
+@kernel
 def _is_hole(
     x: float, y: float, number: int, planes: Array, plane_mip: Array, texels: Array
 ) -> bool:
@@ -321,7 +318,7 @@ def _is_hole(
     return texels[plane_mip[number, 0] + row * width + column, 3] < 128
 
 
-@_jit
+@kernel
 def _sorted_by_row(corners: Array, a: int, b: int, c: int) -> tuple[int, int, int]:
     if _is_above(corners, b, a):
         a, b = b, a
@@ -332,14 +329,14 @@ def _sorted_by_row(corners: Array, a: int, b: int, c: int) -> tuple[int, int, in
     return a, b, c
 
 
-@_jit
+@kernel
 def _is_above(corners: Array, a: int, b: int) -> bool:
     if corners[a, Y] != corners[b, Y]:
         return corners[a, Y] < corners[b, Y]
     return corners[a, X] < corners[b, X]
 
 
-@_jit
+@kernel
 def _write_planes(corners: Array, k: int, number: int, planes: Array) -> None:
     """Equations, over the screen, of what triangle (0, k, k + 1) interpolates."""
     x0, y0, z0 = corners[0, X], corners[0, Y], corners[0, INVERSE_DEPTH]
@@ -362,7 +359,7 @@ def _write_planes(corners: Array, k: int, number: int, planes: Array) -> None:
         planes[number, 4 + 3 * a] = (step2 * x1 - step1 * x2) * scale
 
 
-@_jit
+@kernel
 def _choose_mip(
     corners: Array, k: int, mips: Array, texture: int, number: int, plane_mip: Array
 ) -> None:
@@ -379,7 +376,7 @@ def _choose_mip(
         plane_mip[number, i] = mips[texture, level, i]
 
 
-@_jit
+@kernel
 def _cross(corners: Array, k: int, column: int) -> float:
     """Doubled signed area of triangle (0, k, k + 1) in the plane of two of its columns."""
     a, b = corners[k, column] - corners[0, column], corners[k, column + 1] - corners[0, column + 1]

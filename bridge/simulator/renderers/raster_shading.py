@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from bridge.simulator.renderers.kernel import kernel
 
 Array = np.ndarray
 Box = tuple[int, int, int, int]
 
-# Without reference counts (_nrt): they would take two thirds of the time, and nothing here makes
-# an array.
-_jit = njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
 
-
-@_jit
+@kernel
 def shade(
     box: Box,
     depth: Array,
@@ -74,7 +71,7 @@ def shade(
                 )  # fmt: skip
 
 
-@_jit
+@kernel
 def count_covered(box: Box, depth: Array) -> int:
     """Number of pixels with all samples covered; empties the depth buffer inside the box."""
     top, bottom, left, right = box
@@ -90,7 +87,7 @@ def count_covered(box: Box, depth: Array) -> int:
     return total
 
 
-@_jit
+@kernel
 def _add(
     x: np.float32, y: np.float32, triangle: int, weight: np.float32,
     planes: Array, plane_mip: Array, texels: Array, table: Array,
@@ -114,7 +111,7 @@ def _add(
     out[row, column, 3] += weight
 
 
-@_jit
+@kernel
 def _at(planes: Array, triangle: int, first: int, dx: np.float32, dy: np.float32) -> np.float32:
     return (
         planes[triangle, first]
@@ -123,13 +120,13 @@ def _at(planes: Array, triangle: int, first: int, dx: np.float32, dy: np.float32
     )
 
 
-@_jit
+@kernel
 def _clip(value: np.float32) -> np.float32:
     value = value if value > np.float32(0) else np.float32(0)
     return value if value < np.float32(1) else np.float32(1)
 
 
-@_jit
+@kernel
 def _fetch(
     u: np.float32, v: np.float32, triangle: int, plane_mip: Array, texels: Array, table: Array
 ) -> tuple[np.float32, np.float32, np.float32]:
@@ -162,7 +159,7 @@ def _fetch(
     return red, green, blue
 
 
-@_jit
+@kernel
 def _mix(
     texels: Array, table: Array, a: int, b: int, c: int, d: int,
     wa: np.float32, wb: np.float32, wc: np.float32, wd: np.float32, k: int,

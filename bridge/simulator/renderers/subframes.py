@@ -10,13 +10,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from bridge.blur import NUM_WINDOWS
+from bridge.simulator import camera
 from bridge.simulator.meshes.mesh import Mesh
 from bridge.simulator.renderers.lighting import Lighting
-from bridge.simulator.renderers.protocol import FOCAL_BY_SENSOR, OBJECT_SCALE, Canvas, Subframe
+from bridge.simulator.renderers.protocol import Canvas, Subframe
 from bridge.simulator.trajectory import Trajectory
-from bridge.simulator.windows import CENTRE_FRAME, NUM_WINDOWS, added_frame, window
+from bridge.simulator.windows import CENTRE_FRAME, added_frame, window
 
-_NEAR = 0.1
 _MARGIN = 3
 """Pixels around the vertices that a sub-frame may touch, being shifted and between two frames."""
 
@@ -57,9 +58,9 @@ class SubframeRenderer:
         self, mesh: Mesh, trajectory: Trajectory, lighting: Lighting, *, linear: bool
     ) -> np.ndarray:
         """The sharp image and the ten blurred ones; see `Renderer.expose`."""
-        screen = np.stack([self._project(mesh, trajectory, frame) for frame in _FRAMES])
-        box = self._box(screen)
-        speed = float(np.linalg.norm(np.diff(screen, axis=0), axis=2).max())
+        seen = np.stack([self._vertices(mesh, trajectory, frame) for frame in _FRAMES])
+        box = camera.touched_pixels(seen, self.image_size, _MARGIN).slices
+        speed = float(np.linalg.norm(np.diff(seen[..., :2], axis=0), axis=2).max())
         out = np.zeros((*self.image_size, 4), np.float32)
 
         def draw(frames: Sequence[float], offsets: Sequence[tuple[float, float]]) -> np.ndarray:
@@ -98,20 +99,10 @@ class SubframeRenderer:
         still = math.ceil(_STILL_PARTS / index)
         return max(still, math.ceil(speed / (self.step * min(index / 4, 1.5))))
 
-    def _project(self, mesh: Mesh, trajectory: Trajectory, frame: float) -> np.ndarray:
-        """Where the vertices are on the screen, in pixels, [V, 2]."""
-        rotation, translation = trajectory.pose(frame)
-        points = mesh.vertices @ (OBJECT_SCALE * rotation.T) + translation
-        height, width = self.image_size
-        focal = max(height, width) * FOCAL_BY_SENSOR / np.maximum(-points[:, 2], _NEAR)
-        return np.stack([width / 2 + points[:, 0] * focal, height / 2 - points[:, 1] * focal], 1)
-
-    def _box(self, screen: np.ndarray) -> tuple[slice, slice]:
-        """Rows and columns of the image that the object may touch."""
-        sides = np.array(self.image_size[::-1])
-        low = np.clip(np.floor(screen.min(axis=(0, 1))) - _MARGIN, 0, sides).astype(int)
-        high = np.clip(np.ceil(screen.max(axis=(0, 1))) + _MARGIN, 0, sides).astype(int)
-        return slice(low[1], high[1]), slice(low[0], high[0])
+    def _vertices(self, mesh: Mesh, trajectory: Trajectory, frame: float) -> np.ndarray:
+        """Where the vertices are seen at a frame, [V, 3] as `camera.project` has it."""
+        points = camera.to_camera(mesh.vertices, *trajectory.pose(frame))
+        return camera.project(points, self.image_size)
 
 
 _FRAMES = range(window(NUM_WINDOWS)[0], window(NUM_WINDOWS)[1] + 1)

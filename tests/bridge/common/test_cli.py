@@ -3,9 +3,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import pytest
+import tyro
 
 from bridge.common import cli
 from bridge.common.errors import InputError
+from bridge.common.record import Count, check
 
 
 @dataclass(frozen=True)
@@ -79,3 +81,143 @@ def test_success_is_zero_and_other_errors_keep_their_traceback() -> None:
     assert exit_info.value.code == 0
     with pytest.raises(ZeroDivisionError):
         cli.guarded(lambda: 1 // 0)
+
+
+@dataclass(frozen=True)
+class Other:
+    epochs: int = 1
+
+
+@dataclass(frozen=True)
+class Derived(Other):
+    size: int = 2
+
+
+@dataclass(frozen=True)
+class WithTop:
+    preset: str = "a"
+    epochs: int = 2
+    inner: Inner = field(default_factory=Inner)
+
+
+@dataclass(frozen=True)
+class TwoGroups:
+    preset: str = "a"
+    inner: Inner = field(default_factory=Inner)
+    other: Other = field(default_factory=Other)
+
+
+@dataclass(frozen=True)
+class OfDerivedGroup:
+    preset: str = "a"
+    size: int = 1
+    other: Other = field(default_factory=Derived)
+
+
+@dataclass(frozen=True)
+class Deep:
+    inner: Inner = field(default_factory=Inner)
+
+
+@dataclass(frozen=True)
+class Marked:
+    epochs: int = 2
+    deep: tyro.conf.OmitArgPrefixes[Deep] = field(default_factory=Deep)
+
+
+@pytest.mark.parametrize(
+    ("default", "message"),
+    [
+        (WithTop(), "--epochs would be both epochs and inner.epochs"),
+        (TwoGroups(), "--epochs would be both inner.epochs and other.epochs"),
+        (OfDerivedGroup(), "--size would be both size and other.size"),
+    ],
+)
+def test_options_of_one_name_fail_at_the_start(default: object, message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        cli.parse_with_preset({"a": default}, lambda: "a", description=None, argv=[])
+
+
+def test_commands_with_options_of_one_name_fail_at_the_start() -> None:
+    with pytest.raises(TypeError, match="--epochs would be both epochs and deep.inner.epochs"):
+        cli.main(lambda config: None, Marked, description=None)
+
+
+def test_options_are_what_the_parser_takes() -> None:
+    @dataclass(frozen=True)
+    class Many:
+        num_cpus: int = 0
+        inner: Inner = field(default_factory=Inner)
+        deep: tyro.conf.OmitArgPrefixes[Deep] = field(default_factory=Deep)
+
+    options = cli.options_of(Many)
+    assert options == {
+        "--num-cpus": "num_cpus",
+        "--inner.epochs": "inner.epochs",
+        "--epochs": "deep.inner.epochs",
+    }
+    given = [text for number, name in enumerate(options) for text in (name, str(number))]
+    assert tyro.cli(Many, args=given) == Many(0, Inner(1), Deep(Inner(2)))
+
+
+@pytest.mark.parametrize(
+    ("kind", "named"), [(Options, "--inner.epochs"), (WithTop, "--epochs"), (Other, "--epochs")]
+)
+def test_a_command_names_its_own_options(
+    kind: type, named: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["command"])
+
+    def run(config: object) -> None:
+        raise InputError("`epochs` and `rows` must agree.")
+
+    with pytest.raises(SystemExit):
+        cli.main(run, kind, description=None)
+    assert capsys.readouterr().err == f"error: {named} and `rows` must agree.\n"
+
+
+@dataclass(frozen=True)
+class Checked:
+    batch_size: Count = 1
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+@dataclass(frozen=True)
+class Grouped:
+    num_cpus: Count = 1
+    limits: Checked = field(default_factory=Checked)
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+@pytest.mark.parametrize(
+    ("argv", "told"),
+    [
+        (["--num-cpus", "0"], "error: --num-cpus must be at least 1, not 0.\n"),
+        (["--limits.batch-size", "0"], "error: --limits.batch-size must be at least 1, not 0.\n"),
+    ],
+)
+def test_what_a_dataclass_refuses_is_told_in_a_sentence(
+    argv: list[str],
+    told: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("sys.argv", ["command", *argv])
+    with pytest.raises(SystemExit) as exit_info:
+        cli.main(lambda config: None, Grouped, description=None)
+    assert exit_info.value.code == 2
+    assert capsys.readouterr().err == told
+
+
+def test_what_the_parser_refuses_is_still_told(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["command", "--num-cpus", "many"])
+    with pytest.raises(SystemExit) as exit_info:
+        cli.main(lambda config: None, Grouped, description=None)
+    assert exit_info.value.code == 2
+    assert "--num-cpus" in capsys.readouterr().err

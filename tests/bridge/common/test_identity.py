@@ -18,3 +18,5 @@ def test_folders_of_other_options_are_refused() -> None:
     refuse_difference("runs/a", "a run", {"seed": 1}, {"seed": 1})
     with pytest.raises(InputError, match=r"runs/a holds a run \(seed 1 instead of 2\)"):
         refuse_difference("runs/a", "a run", {"seed": 1}, {"seed": 2})
+    with pytest.raises(InputError, match="choose another `out` or remove it"):
+        refuse_difference("runs/a", "a run", {"seed": 1}, {})

@@ -20,7 +20,7 @@ def results(first: int, count: int) -> Iterator[ShardResult]:
 
 def test_everything_added_is_saved_after_the_block(tmp_path: Path) -> None:
     start = Manifest("dataset", {"seed": 1}).with_shards(results(0, 2))
-    with ManifestWriter(str(tmp_path), start) as writer:
+    with ManifestWriter(str(tmp_path), start, Manifest.with_shards) as writer:
         for result in results(2, 5):
             writer.add(result)
         assert not (tmp_path / "manifest.json").exists()
@@ -30,7 +30,7 @@ def test_everything_added_is_saved_after_the_block(tmp_path: Path) -> None:
 def test_what_is_finished_is_saved_when_the_block_fails(tmp_path: Path) -> None:
     with (
         pytest.raises(KeyboardInterrupt),
-        ManifestWriter(str(tmp_path), Manifest("dataset", {})) as writer,
+        ManifestWriter(str(tmp_path), Manifest("dataset", {}), Manifest.with_shards) as writer,
     ):
         writer.add(next(results(0, 1)))
         raise KeyboardInterrupt
@@ -38,7 +38,7 @@ def test_what_is_finished_is_saved_when_the_block_fails(tmp_path: Path) -> None:
 
 
 def test_nothing_new_writes_nothing(tmp_path: Path) -> None:
-    with ManifestWriter(str(tmp_path), Manifest("dataset", {})):
+    with ManifestWriter(str(tmp_path), Manifest("dataset", {}), Manifest.with_shards):
         pass
     assert not list(tmp_path.iterdir())
 
@@ -57,7 +57,7 @@ def test_saves_take_a_small_share_of_the_time(
 
     monkeypatch.setattr(time, "monotonic", lambda: now)
     monkeypatch.setattr(Manifest, "save", save)
-    writer = ManifestWriter(str(tmp_path), Manifest("dataset", {}))
+    writer = ManifestWriter(str(tmp_path), Manifest("dataset", {}), Manifest.with_shards)
     for result in results(0, 2000):
         now += 0.5
         writer.add(result)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pytest
+from annotated_types import MinLen
 
 from bridge.common.errors import InputError
 from bridge.common.record import (
@@ -20,6 +22,7 @@ from bridge.common.record import (
     from_json,
     read_record,
     to_json,
+    uncollected,
 )
 
 
@@ -33,6 +36,7 @@ class Options:
     kind: Literal["walk", "run"] = "walk"
     size: tuple[Count, Count] = (2, 3)
     limit: Positive | None = None
+    stops: Annotated[tuple[str, ...], MinLen(1)] = ("home",)
 
     def __post_init__(self) -> None:
         check(self)
@@ -62,6 +66,8 @@ class Whole:
         ({"share": 1.01}, "`share` must be at most 1, not 1.01."),
         ({"kind": "fly"}, "`kind` must be 'walk' or 'run', not 'fly'."),
         ({"size": (0, 3)}, "`size` must be at least 1, not 0."),
+        ({"share": math.nan}, "`share` must be at most 1, not nan."),
+        ({"stops": ()}, "`stops` must have at least 1 items, not ()."),
         ({"limit": -2.0}, "`limit` must be more than 0, not -2.0."),
     ],
 )
@@ -119,3 +125,42 @@ def test_a_missing_file(tmp_path: Path) -> None:
 
 def test_later_keys_are_passed_over() -> None:
     assert from_json(Part, {"name": "a", "rows": 1, "later": 2}, "here") == Part("a", 1)
+
+
+@dataclass(frozen=True)
+class Trip:
+    there: Options
+    back: Options
+
+
+def test_what_checks_itself_is_named_with_its_place() -> None:
+    @dataclass(frozen=True)
+    class Even:
+        number: int
+
+        def __post_init__(self) -> None:
+            if self.number % 2:
+                raise InputError(f"`number` must be even, not {self.number}.")
+
+    value = {"there": to_json(Options()), "back": to_json(Options()) | {"pace": -1}}
+    with pytest.raises(InputError, match=r"^here: back\.pace: must be more than 0, not -1\.$"):
+        from_json(Trip, value, "here")
+    with pytest.raises(InputError, match=r"^here: 1: `number` must be even, not 3\.$"):
+        from_json(tuple[Even, ...], [{"number": 2}, {"number": 3}], "here")
+
+
+def test_numbers_that_json_does_not_have_are_left_to_the_writer() -> None:
+    assert math.isnan(to_json(Whole((), {"x": math.nan}))["notes"]["x"])  # type: ignore[dict-item]
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_the_garbage_collector_is_left_as_it_was(enabled: bool) -> None:
+    try:
+        if not enabled:
+            gc.disable()
+        with pytest.raises(ZeroDivisionError), uncollected():
+            assert not gc.isenabled()
+            raise ZeroDivisionError
+        assert gc.isenabled() is enabled
+    finally:
+        gc.enable()

@@ -1,15 +1,33 @@
 from __future__ import annotations
 
+import multiprocessing
+import os
+import re
+import time
+from collections.abc import Callable, Iterator
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from bridge.dataset import cache
-from bridge.dataset.labels import read_labels
+from bridge.dataset.labels import Labels, read_labels
 from bridge.dataset.manifest import open_manifest
+from tests.bridge.dataset.cache_processes import (
+    SECONDS,
+    caches,
+    open_after,
+    open_stuck,
+    open_together,
+    open_with_small_files,
+    opened,
+)
 from tests.factories import make_dataset
+
+SPAWN = multiprocessing.get_context("spawn")
 
 
 @pytest.fixture
@@ -19,34 +37,150 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache"
 
 
-def test_cache_holds_the_selection_in_its_order(tmp_path: Path, folder: Path) -> None:
-    manifest = make_dataset(tmp_path / "data", {"train": 3, "test": 1}, trajectories=5)
-    labels = read_labels(str(tmp_path / "data"), open_manifest(str(tmp_path / "data")), "train")
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Of 275 training images."""
+    path = tmp_path_factory.mktemp("dataset")
+    make_dataset(path, {"train": 5, "test": 1}, trajectories=5)
+    return str(path)
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., SpawnProcess]]:
+    """Starts a function in a process of its own, which ends with the test."""
+    processes = []
+
+    def started(function: Callable[..., None], *args: Any) -> SpawnProcess:
+        process = SPAWN.Process(target=function, args=args)
+        process.start()
+        processes.append(process)
+        return process
+
+    yield started
+    for process in processes:
+        process.kill()
+        process.join()
+
+
+def test_cache_holds_the_selection_in_its_order(dataset: str, folder: Path) -> None:
+    manifest = open_manifest(dataset)
+    labels = read_labels(dataset, manifest, "train")
     selection = labels.take(np.random.default_rng(0).permutation(len(labels))[:120])
     images = cache.open_cache(selection, manifest.content_hash)
     assert len(images) == 120
     assert [images[i] for i in range(120)] == selection.read_images()
     # Another selection is another file; the same one is not written again.
-    before = {p: p.stat().st_mtime_ns for p in folder.iterdir()}
+    before = {p: p.stat().st_ino for p in caches(folder)}
     cache.open_cache(selection, manifest.content_hash)
-    assert {p: p.stat().st_mtime_ns for p in folder.iterdir()} == before
+    assert {p: p.stat().st_ino for p in caches(folder)} == before
     cache.open_cache(selection.take(np.arange(10)), manifest.content_hash)
-    assert len(list(folder.iterdir())) == 2
+    assert len(caches(folder)) == 2
 
 
-def test_a_failed_write_leaves_no_cache(
-    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+def test_the_name_of_a_cache_does_not_change(dataset: str, folder: Path) -> None:
+    """Nodes keep their caches from one version to the next."""
+    labels = read_labels(dataset, open_manifest(dataset), "train").take(np.array([3, 1]))
+    cache.open_cache(labels, "0123456789abcdef0123")
+    assert [path.name for path in caches(folder)] == ["0123456789abcdef-41665d9d754647a8.arrow"]
+
+
+def test_it_says_once_what_it_does(
+    dataset: str, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    opened(dataset)
+    copying, copied = capsys.readouterr().out.splitlines()
+    assert copying == f"images: copying 275 images (0.5 MB) to {folder}, once for this node"
+    assert re.fullmatch(r"images: copied 275 images \(0.5 MB\) in 0:00:\d\d", copied)
+    opened(dataset)
+    assert capsys.readouterr().out == ""
+
+
+def test_a_failed_write_leaves_no_cache(tmp_path: Path, folder: Path) -> None:
     manifest = make_dataset(tmp_path / "data", {"train": 2}, trajectories=5)
     labels = read_labels(str(tmp_path / "data"), manifest, "train")
     shard = tmp_path / "data" / labels.shards[0]
     whole = shard.read_bytes()
-    shard.write_bytes(whole[:-100])
-    with pytest.raises(ValueError):
-        cache.open_cache(labels, manifest.content_hash)
-    assert list(folder.iterdir()) == []
+    for damaged in (whole[:-100], b"PAR1" + bytes(len(whole) // 2) + whole[len(whole) // 2 + 4 :]):
+        shard.write_bytes(damaged)
+        with pytest.raises((ValueError, OSError)):
+            cache.open_cache(labels, manifest.content_hash)
+        assert caches(folder) == []
     shard.write_bytes(whole)
     assert len(cache.open_cache(labels, manifest.content_hash)) == len(labels)
+
+
+@pytest.mark.parametrize("left", [0, 8, 1000])
+def test_a_file_cut_short_by_a_crash_is_made_again(dataset: str, folder: Path, left: int) -> None:
+    opened(dataset)
+    (path,) = caches(folder)
+    os.truncate(path, left)
+    labels, images = opened(dataset)
+    assert [images[i] for i in range(len(images))] == labels.read_images()
+
+
+def test_few_batches_are_in_memory(dataset: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "ROWS_PER_BATCH", 10)
+    monkeypatch.setattr(cache, "THREADS", 3)
+    read, taken = [], 0
+
+    def read_images(part: Labels) -> list[bytes]:
+        read.append(len(part))
+        return [b""] * len(part)
+
+    monkeypatch.setattr(Labels, "read_images", read_images)
+    labels = read_labels(dataset, open_manifest(dataset), "train")
+    for images in cache._read(labels):
+        taken += len(images)
+        time.sleep(0.002)
+        assert sum(read) - taken <= 3 * 10
+    assert taken == len(labels)
+
+
+def test_processes_of_a_node_make_one_copy(
+    dataset: str,
+    folder: Path,
+    start: Callable[..., SpawnProcess],
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    barrier, inodes = SPAWN.Barrier(4), SPAWN.Queue()
+    processes = [start(open_together, dataset, barrier, inodes) for _ in range(4)]
+    for process in processes:
+        process.join(SECONDS)
+        assert process.exitcode == 0
+    assert len({inodes.get(timeout=SECONDS) for _ in processes}) == 1
+    assert capfd.readouterr().out.count("images: copying") == 1
+
+
+def test_after_a_killed_writer_the_next_one_begins_anew(
+    dataset: str, folder: Path, start: Callable[..., SpawnProcess]
+) -> None:
+    killed = start(open_stuck, dataset)
+    deadline = time.monotonic() + SECONDS
+    while not (folder.exists() and any(p.stat().st_size > 50_000 for p in caches(folder))):
+        assert killed.is_alive() and time.monotonic() < deadline
+        time.sleep(0.02)
+    (half,) = caches(folder)
+    ready = SPAWN.Event()
+    waiting = start(open_after, dataset, ready)
+    assert ready.wait(SECONDS)
+    waiting.join(2)
+    assert waiting.is_alive() and caches(folder) == [half]
+    killed.kill()
+    waiting.join(SECONDS)
+    assert waiting.exitcode == 0
+    (whole,) = caches(folder)
+    assert whole.suffix == ".arrow"
+
+
+def test_a_disk_that_fills_up_while_writing(
+    dataset: str, folder: Path, start: Callable[..., SpawnProcess]
+) -> None:
+    messages = SPAWN.Queue()
+    start(open_with_small_files, dataset, messages)
+    message = messages.get(timeout=SECONDS)
+    assert f"0.5 MB in {folder}, but file too large: make room" in message
+    assert "BRIDGE_CACHE" in message
+    assert caches(folder) == []
 
 
 def test_images_are_views_of_their_bytes() -> None:

@@ -153,12 +153,6 @@ def test_the_manifest_as_a_whole(shard: ShardResult) -> None:
     assert found == "2 objects are in several splits, e.g. shape0/000"
 
 
-def test_options_that_are_no_table(shard: ShardResult) -> None:
-    odd: Any = ["image_size"]
-    whole = Manifest("dataset", odd).with_shards([shard]).finished()
-    assert verify_manifest(whole, whole.counts()) == ["the config is not a table of options"]
-
-
 def test_shards_that_the_names_count_and_nobody_has(shard: ShardResult) -> None:
     def named(*names: str) -> Manifest:
         results = [replace(shard, record=replace(shard.record, path=name)) for name in names]

@@ -1,10 +1,18 @@
 from __future__ import annotations
 
+import contextlib
+import io
 import json
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from bridge.common import cli
 from bridge.common.errors import InputError
 from bridge.dataset.manifest import (
     Adjustment,
@@ -20,6 +28,52 @@ from bridge.dataset.shards import ShardRecord
 def result(number: int, split: str = "train", rejections: tuple = ()) -> ShardResult:
     record = ShardRecord(f"data/{split}-{number}.parquet", split, 22, 1000, f"{number:064x}")
     return ShardResult(record, ("a/x", f"a/{number}"), 2, {"1": 20, "10": 2}, rejections)
+
+
+Place = tuple[str | int, ...]
+"""Keys and numbers that lead to a value within JSON."""
+
+
+def places(value: Any, place: Place = ()) -> Iterator[Place]:
+    """Where everything within a JSON value is."""
+    inside = value.items() if isinstance(value, dict) else enumerate(value)
+    for key, inner in inside:
+        yield (*place, key)
+        if isinstance(inner, dict | list):
+            yield from places(inner, (*place, key))
+
+
+def holder_of(value: Any, place: Place) -> Any:
+    """The table or list that holds what is at a place."""
+    for key in place[:-1]:
+        value = value[key]
+    return value
+
+
+def is_free(place: Place) -> bool:
+    """Whether a file may hold any number of such entries."""
+    return isinstance(place[-1], int) or place[-2] == "by_blur_level"
+
+
+def refusal_of(data: bytes, key: str | int = "") -> str | None:
+    """What a command says of a manifest and ends with; None where it uses the manifest."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "manifest.json"
+        path.write_bytes(data)
+
+        def command() -> None:
+            manifest = load_manifest(folder)
+            manifest.save(folder)
+            _ = manifest.counts(), manifest.content_hash, manifest.objects
+
+        with contextlib.redirect_stderr(io.StringIO()) as told, pytest.raises(SystemExit) as end:
+            cli.guarded(command)
+        if end.value.code == 0:
+            return None
+        message = told.getvalue()
+        assert end.value.code == 2 and message.count("\n") == 1
+        assert message.startswith(f"error: {path}: {key}")
+        return message
 
 
 def test_round_trip(tmp_path: Path) -> None:
@@ -99,12 +153,87 @@ def test_incomplete_datasets_are_refused(tmp_path: Path) -> None:
         open_manifest(str(tmp_path))
 
 
-@pytest.mark.parametrize("content", [None, "[]", "{", '{"schema_version": 1}'])
-def test_folders_without_a_manifest_are_refused(tmp_path: Path, content: str | None) -> None:
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "{folder} is not a dataset: it has no manifest.json."),
+        ("[]", "{path}: must be an object, not []."),
+        ("null", "{path}: must be an object, not None."),
+        ("{", "{path}: is not valid JSON."),
+        ("", "{path}: is not valid JSON."),
+        ('{"schema_version": 2}', "{path}: schema_version: must be 1, not 2."),
+        ('{"schema_version": 1}', "{path}: kind: is missing."),
+    ],
+)
+def test_folders_without_a_manifest_are_refused(
+    tmp_path: Path, content: str | None, message: str
+) -> None:
     if content is not None:
         (tmp_path / "manifest.json").write_text(content)
-    with pytest.raises(InputError, match=str(tmp_path)):
+    with pytest.raises(InputError) as error:
         load_manifest(str(tmp_path))
+    path = tmp_path / "manifest.json"
+    assert str(error.value) == message.format(folder=tmp_path, path=path)
+
+
+WHOLE = (
+    Manifest("dataset", {"seed": 3, "size": [1, 2]}, {}, (Rejection("no_texture", "a/bad", "why"),))
+    .with_shards([result(0), result(1, "test", (Rejection("background", "photo.jpg"),))])
+    .finished()
+)
+DERIVED = ("counts", "rejected", "adjusted", "adjusted_items")
+"""Keys that are summed up from others, or younger than the format."""
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "message"),
+    [
+        (("complete",), 1, "complete: must be a valid boolean, not 1"),
+        (("config",), ["image_size"], "config: must be an object, not ['image_size']"),
+        (("shards",), {}, "shards: must be a valid array, not {}"),
+        (("shards", 1, "rows"), "22", "shards.1.rows: must be a valid integer, not '22'"),
+        (("shards", 0, "bytes"), -1, "shards.0.bytes: must be at least 0, not -1"),
+        (
+            ("shards", 0, "by_blur_level", "x"),
+            1,
+            "shards.0.by_blur_level.x.[key]: must match pattern '^[0-9]+$', not 'x'",
+        ),
+        (("rejected_items", 0), {"reason": "x"}, "rejected_items.0.item: is missing"),
+    ],
+)
+def test_damage_is_named(tmp_path: Path, place: Place, value: Any, message: str) -> None:
+    damaged = WHOLE.to_json()
+    holder_of(damaged, place)[place[-1]] = value
+    (tmp_path / "manifest.json").write_text(json.dumps(damaged))
+    with pytest.raises(InputError) as error:
+        load_manifest(str(tmp_path))
+    assert str(error.value) == f"{tmp_path}/manifest.json: {message}."
+
+
+@given(st.data())
+@settings(max_examples=300, deadline=None)
+def test_whatever_is_damaged_is_refused_in_a_sentence_or_is_not_needed(data: st.DataObject) -> None:
+    damaged = WHOLE.to_json()
+    place = data.draw(st.sampled_from(list(places(damaged))))
+    holder = holder_of(damaged, place)
+    old = holder[place[-1]]
+    strange = st.sampled_from([None, True, -1, 1.5, 10**30, "text", [], {}, [None], {"a": [1]}])
+    deleted = data.draw(st.booleans(), "deleted")
+    if deleted:
+        del holder[place[-1]]
+    else:
+        holder[place[-1]] = data.draw(strange.filter(lambda new: type(new) is not type(old)))
+    if refusal_of(json.dumps(damaged).encode(), place[0]) is None:
+        optional = place[0] in (*DERIVED, "config") or place[-1] == "detail"
+        assert optional or (deleted and isinstance(place[-1], int | str) and is_free(place))
+
+
+@given(st.integers(0, 10_000), st.binary(max_size=4))
+@settings(max_examples=200, deadline=None)
+def test_torn_files_are_refused_in_a_sentence(length: int, tail: bytes) -> None:
+    text = json.dumps(WHOLE.to_json()).encode()
+    refusal = refusal_of(text[: length % len(text)] + tail)
+    assert refusal is not None
 
 
 def test_written_json_is_the_contract(tmp_path: Path) -> None:

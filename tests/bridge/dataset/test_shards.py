@@ -9,7 +9,15 @@ import pytest
 
 from bridge.common.errors import InputError
 from bridge.dataset.schema import ROWS_PER_GROUP, SHARD_SCHEMA, to_table
-from bridge.dataset.shards import encode_parquet, read_images, shard_path, write_shard
+from bridge.dataset.shards import (
+    encode_parquet,
+    image_bytes,
+    read_images,
+    read_rows,
+    shard_path,
+    write_shard,
+)
+from tests.factories import make_dataset
 
 
 def rows(count: int) -> list[dict]:
@@ -54,6 +62,27 @@ def test_images_come_back_in_the_order_asked_for(tmp_path: Path) -> None:
     wanted = np.array([249, 0, 98, 99, 100, 0])
     images = read_images(str(tmp_path), record.path, wanted)
     assert images == [f"image {i}".encode() for i in wanted]
+
+
+def test_rows_come_back_whole_in_the_order_asked_for(tmp_path: Path) -> None:
+    (path,) = make_dataset(tmp_path, {"train": 2}, trajectories=12).shards
+    whole = pq.read_table(tmp_path / path)
+    assert pq.ParquetFile(tmp_path / path).num_row_groups > 2
+    for rows in ([], [5], [3, 98, 99, 200], [200, 3, 99, 3, 2]):
+        numbers = np.array(rows, np.int64)
+        assert read_rows(str(tmp_path), path, numbers).equals(whole.take(pa.array(numbers)))
+        some = read_rows(str(tmp_path), path, numbers, ["image_id", "window"])
+        assert some.equals(whole.select(["image_id", "window"]).take(pa.array(numbers)))
+
+
+def test_bytes_of_images_are_known_without_reading_them(tmp_path: Path) -> None:
+    record = write_shard(str(tmp_path), "data/x.parquet", "test", to_table(rows(250)))
+    for chosen in (np.arange(250), np.arange(5, 250, 3), np.array([249])):
+        exact = sum(len(image) for image in read_images(str(tmp_path), record.path, chosen))
+        about = image_bytes(str(tmp_path), record.path, chosen)
+        # Parquet has four bytes of length beside each image, and a header on each page.
+        assert exact < about < exact + 6 * len(chosen) + 40
+    assert image_bytes(str(tmp_path), record.path, np.array([], int)) == 0
 
 
 def test_rows_that_do_not_fit_the_schema_are_refused() -> None:

@@ -149,7 +149,7 @@ def test_selections_depend_on_the_seed_and_not_on_other_objects() -> None:
 
 def test_distractors_are_all_images_of_levels_1_to_6() -> None:
     data = labels(3, 10)
-    rows = distractor_rows(data)
+    rows = distractor_rows(data.blur_level)
     assert set(data.blur_level[rows]) <= set(range(1, 7))
     assert len(rows) == (data.blur_level <= 6).sum() < len(data)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,8 +14,10 @@ from PIL import Image
 from bridge.blur import blur_level
 from bridge.common.errors import InputError
 from bridge.common.images import decode, encode
+from bridge.index import searcher as searcher_module
 from bridge.index.catalogue import Catalogue
 from bridge.index.folder import Descriptors, open_index_manifest, read_descriptors
+from bridge.index.search import search
 from bridge.index.searcher import Query, Searcher, upright
 from tests.searchable import make_index, make_model
 
@@ -108,6 +111,24 @@ def test_together_and_one_by_one_give_the_same(searcher: Searcher) -> None:
             assert found.results[0].row == row
 
 
+def test_queries_are_embedded_in_the_precision_of_the_index(
+    tmp_path: Path, ray_cluster: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = make_index(tmp_path, precision="bfloat16")
+    manifest = open_index_manifest(str(index))
+    stored = read_descriptors(str(index), manifest).only("database", "distractor")
+    asked: list[np.ndarray] = []
+
+    def remember(index: object, queries: np.ndarray, *rest: Any, **more: Any) -> Any:
+        asked.append(queries)
+        return search(index, queries, *rest, **more)
+
+    monkeypatch.setattr(searcher_module, "search", remember)
+    entries = Catalogue(str(index), manifest).entries(range(8))
+    Searcher(str(index)).search([entry.picture() for entry in entries])
+    np.testing.assert_allclose(asked[0], stored.descriptors[:8], atol=1e-6)
+
+
 def test_a_picture_is_turned_as_its_camera_was_held(searcher: Searcher) -> None:
     pixels = decode(searcher.catalogue.entries([7])[0].picture())
     straight = encode(pixels, "png")
@@ -129,7 +150,7 @@ def test_an_index_of_another_model_or_without_its_model_is_refused(
     make_model(tmp_path / "other", seed=1)
     with pytest.raises(InputError, match="not the model that built the index"):
         Searcher(str(index), model=str(tmp_path / "other"))
-    with pytest.raises(InputError, match="is gone: name it with --model"):
+    with pytest.raises(InputError, match="is gone: name it as `model`"):
         Searcher(str(index), model=str(tmp_path / "nowhere"))
     with pytest.raises(InputError, match="not an index"):
         Searcher(str(tmp_path))

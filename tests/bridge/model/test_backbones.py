@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from bridge.common.errors import InputError
-from bridge.model.backbones import PACKAGED, PACKAGED_FILE, Norm, build_backbone
+from bridge.model.backbones import PACKAGED, PACKAGED_FILE, build_backbone
+from bridge.model.config import Norm
 
 
 def batch_norms(module: nn.Module) -> list[nn.BatchNorm2d]:

@@ -15,9 +15,10 @@ import torch
 import bridge
 from bridge.common.errors import InputError
 from bridge.model.checkpoint import load, model_sha256, read_config, save_model
-from bridge.model.network import Bridge, ModelConfig
+from bridge.model.config import BridgeConfig
+from bridge.model.network import Bridge
 
-CONFIG = ModelConfig(
+CONFIG = BridgeConfig(
     backbone="resnet18",
     image_size=(32, 48),
     norm="batch",
@@ -113,8 +114,8 @@ def change_config(**changes: object) -> Callable[[Path], None]:
         (lambda f: (f / "config.json").write_text("[]"), "not the configuration of a model"),
         (change_config(cls_dim=9), "do not fit the network"),
         (change_config(heads=["cls"]), "do not fit the network"),
-        (change_config(color="red"), "unknown to this software"),
-        (change_config(cls_dim="9"), "wrong types"),
+        (change_config(color="red"), "has no options 'color'"),
+        (change_config(cls_dim="9"), "cls_dim: must be a valid integer"),
     ],
 )
 def test_damaged_folders(folder: Path, damage: Callable[[Path], None], reason: str) -> None:

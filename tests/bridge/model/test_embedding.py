@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from bridge.common.images import decode_batch, encode
+from bridge.model.config import BridgeConfig
 from bridge.model.embedding import embed_encoded
-from bridge.model.network import Bridge, ModelConfig
+from bridge.model.network import Bridge
 from tests.factories import picture
 
 SIZE = (24, 32)
@@ -17,7 +18,7 @@ SIZE = (24, 32)
 @pytest.fixture(scope="module")
 def model() -> Bridge:
     torch.manual_seed(0)
-    config = ModelConfig(
+    config = BridgeConfig(
         backbone="resnet18", image_size=SIZE, cls_dim=16, aux_dim=8, aux_hidden=8, num_classes=0
     )
     return Bridge(config)

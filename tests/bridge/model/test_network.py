@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from bridge.common.errors import InputError
 from bridge.model.classifiers import ArcFace, CurricularFace
-from bridge.model.network import HEADS, QUICK, Bridge, GeM, HeadName, ModelConfig
+from bridge.model.config import HEADS, QUICK, BridgeConfig, HeadName
+from bridge.model.network import Bridge, GeM
 
-SMALL = ModelConfig(
+SMALL = BridgeConfig(
     backbone="resnet18",
     image_size=(48, 64),
     cls_dim=24,
@@ -42,16 +43,16 @@ def test_any_heads(heads: tuple[HeadName, ...]) -> None:
     model = Bridge(replace(SMALL, heads=heads))
     output = model(torch.rand(2, 3, 48, 64))
     assert output.descriptor.shape == (2, 12)
-    assert (output.blur is not None) == ("blur" in heads)
+    assert (output.visibility is not None) == ("blur" in heads)
     assert (output.box is not None) == ("loc" in heads)
     assert model.fuse.in_features == 24 * ("cls" in heads) + 16 * len(set(heads) - {"cls"})
 
 
 def test_predictions_are_fractions(model: Bridge) -> None:
     output = model(torch.rand(3, 3, 48, 64))
-    assert output.blur is not None and output.box is not None
-    assert output.blur.shape == (3,) and output.box.shape == (3, 4)
-    for values in (output.blur, output.box):
+    assert output.visibility is not None and output.box is not None
+    assert output.visibility.shape == (3,) and output.box.shape == (3, 4)
+    for values in (output.visibility, output.box):
         assert ((values > 0) & (values < 1)).all()
 
 
@@ -60,7 +61,7 @@ def test_predictions_are_fractions(model: Bridge) -> None:
     [SMALL, replace(SMALL, norm="frozen"), replace(QUICK, num_classes=4)],
     ids=["none", "frozen", "quick"],
 )
-def test_a_batch_equals_its_images_one_by_one_in_training(config: ModelConfig) -> None:
+def test_a_batch_equals_its_images_one_by_one_in_training(config: BridgeConfig) -> None:
     """Why all seven images of a tuple can go through the network at once."""
     model = Bridge(config).train()
     images = torch.rand(7, 3, 48, 64)
@@ -153,9 +154,9 @@ def test_imagenet_normalisation_is_part_of_the_network() -> None:
 
 def test_every_parameter_learns(model: Bridge) -> None:
     output = model(torch.rand(2, 3, 48, 64))
-    assert output.blur is not None and output.box is not None and model.classifier is not None
+    assert output.visibility is not None and output.box is not None and model.classifier is not None
     logits = model.classifier(output.descriptor, torch.tensor([0, 3]))
-    (logits.logsumexp(1).sum() + output.blur.sum() + output.box[:, 0].sum()).backward()
+    (logits.logsumexp(1).sum() + output.visibility.sum() + output.box[:, 0].sum()).backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
     model.zero_grad()
@@ -179,7 +180,7 @@ def test_classifiers() -> None:
 )
 def test_impossible_configurations(change: dict[str, object]) -> None:
     with pytest.raises(InputError):
-        ModelConfig(**change)  # type: ignore[arg-type]
+        BridgeConfig(**change)  # type: ignore[arg-type]
 
 
 @settings(max_examples=30, deadline=None)

@@ -13,7 +13,9 @@ import torch
 import bridge
 from bridge.common.errors import InputError
 from bridge.model.classifiers import CurricularFace
-from bridge.model.network import PAPER, Bridge, BridgeOutput, ModelConfig
+from bridge.model.config import PAPER, BridgeConfig
+from bridge.model.method import Description
+from bridge.model.network import Bridge
 from bridge.model.published import authors_state_dict, from_authors_state_dict
 
 TARGETS = torch.tensor([5, 700])
@@ -57,7 +59,7 @@ def images() -> torch.Tensor:
 
 
 @pytest.fixture(scope="module")
-def output(model: Bridge, images: torch.Tensor) -> BridgeOutput:
+def output(model: Bridge, images: torch.Tensor) -> Description:
     with torch.no_grad():
         return model(images.float() / 255)
 
@@ -75,35 +77,35 @@ def assert_close(actual: torch.Tensor, expected: object) -> None:
     np.testing.assert_allclose(actual.numpy(), expected, rtol=1e-3, atol=1e-6)
 
 
-def test_descriptors_of_the_published_code(output: BridgeOutput) -> None:
+def test_descriptors_of_the_published_code(output: Description) -> None:
     first = [0.0737766, -0.0394210, 0.1886832, 0.0088498, 0.0258791, 0.1533162, -0.1783523]
     assert_close(output.descriptor[0, :7], first)
     assert_close(output.descriptor[1, :4], [0.0743112, -0.0376905, 0.1876338, 0.0056059])
     np.testing.assert_allclose(output.descriptor.norm(dim=1), [0.9999972, 0.9999973], atol=3e-7)
 
 
-def test_predictions_of_the_published_code(output: BridgeOutput) -> None:
-    assert output.blur is not None and output.box is not None
-    assert_close(output.blur, [0.4943261, 0.4941727])
+def test_predictions_of_the_published_code(output: Description) -> None:
+    assert output.visibility is not None and output.box is not None
+    assert_close(output.visibility, [0.4943261, 0.4941727])
     assert_close(output.box[0], [0.5039638, 0.4936299, 0.4988252, 0.5044365])
     assert_close(output.box[1], [0.5037885, 0.4936004, 0.4989326, 0.5044801])
 
 
-def test_logits_of_the_published_code(model: Bridge, output: BridgeOutput) -> None:
+def test_logits_of_the_published_code(model: Bridge, output: Description) -> None:
     logits, t = logits_and_t(model, output.descriptor)
     assert_close(logits[0, COLUMNS], [0.1015466, 0.0749561, -5.9634910, 0.0407252])
     assert_close(logits[1, COLUMNS], [0.1036208, 0.0723014, 0.0771619, -3.3422408])
     np.testing.assert_allclose(t, [-5.8721e-05], rtol=1e-3)
 
 
-def test_all_golden_values(model: Bridge, output: BridgeOutput, shared_reference: Path) -> None:
+def test_all_golden_values(model: Bridge, output: Description, shared_reference: Path) -> None:
     golden = np.load(shared_reference / "golden" / "model_golden.npz")
     np.testing.assert_array_equal(golden["image"], synthetic_image())
     logits, t = logits_and_t(model, output.descriptor)
-    assert output.blur is not None and output.box is not None
+    assert output.visibility is not None and output.box is not None
     computed = {
         "descriptor": output.descriptor,
-        "blur": output.blur[:, None],
+        "blur": output.visibility[:, None],
         "loc": output.box,
         "arc_logits": logits,
         "arc_t": t,
@@ -163,6 +165,6 @@ def test_other_tensors_are_refused(
 
 
 def test_another_architecture_is_not_exported() -> None:
-    small = Bridge(ModelConfig(backbone="resnet18", num_classes=3))
+    small = Bridge(BridgeConfig(backbone="resnet18", num_classes=3))
     with pytest.raises(InputError, match="paper's own architecture"):
         authors_state_dict(small)

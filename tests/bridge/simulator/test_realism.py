@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.blur import composite
+from bridge.common.errors import InputError
 from bridge.simulator.realism import (
+    Realism,
     add_jpeg_artefacts,
     add_sensor_noise,
     composite_linear,
@@ -22,6 +25,13 @@ def grey(value: int, size: tuple[int, int] = (96, 128)) -> np.ndarray:
 def noise_at(value: int, level: float) -> np.ndarray:
     noisy = add_sensor_noise(grey(value), level, np.random.default_rng(value))
     return noisy.astype(float) - value
+
+
+@pytest.mark.parametrize("noise", [-0.1, 51, float("nan")])
+def test_noise_out_of_range_is_refused(noise: float) -> None:
+    with pytest.raises(InputError, match="`sensor_noise` must be at"):
+        Realism(sensor_noise=noise)
+    assert Realism(sensor_noise=50).sensor_noise == 50
 
 
 def test_jpeg_quality_varies() -> None:

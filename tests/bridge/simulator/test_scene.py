@@ -4,13 +4,15 @@ import hashlib
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from bridge.blur import blur_level, composite
+from bridge.blur import blur_level, blur_severity, composite, eight_bit
+from bridge.common.errors import InputError
 from bridge.simulator import (
     Mesh,
     PhotoBackgrounds,
@@ -23,10 +25,12 @@ from bridge.simulator import (
     simulate,
 )
 from bridge.simulator.background import Background, procedural_background
+from bridge.simulator.filters import FilterName, is_kept
 from bridge.simulator.objects.procedural import procedural_mesh
 from bridge.simulator.realism import Realism
 from bridge.simulator.renderers.lighting import Lighting
 from bridge.simulator.trajectory import sample_trajectory
+from tests.bridge.simulator.scenes import quads
 
 CONFIG = SimulatorConfig(image_size=(60, 80))
 RENDERER = make_renderer("raster", (60, 80))
@@ -80,6 +84,52 @@ def test_opacity_is_that_of_an_eight_bit_mask_with_and_without_erosion() -> None
         assert sample.mean_opacity == pytest.approx(mask[mask > 0].mean() / 255)
         # The rim that erosion takes away is covered for a shorter time than the rest.
         assert 0 < sample.mean_opacity < 1 - sample.blur_severity
+
+
+def test_erosion_changes_blur_severity_and_level_alone() -> None:
+    layers, _ = published(2)
+    three = run(trajectory=2, config=replace(CONFIG, erosion_pixels=3))
+    for one, other, layer in zip(run(trajectory=2), three, layers, strict=True):
+        assert other.blur_severity == blur_severity(eight_bit(layer[..., 3]), erosion=3)
+        assert other.blur_severity < one.blur_severity
+        assert other.blur_level == blur_level(other.blur_severity)
+        assert (one.image == other.image).all()
+        kept = (one.mean_opacity, one.bbox, one.background_id)
+        assert kept == (other.mean_opacity, other.bbox, other.background_id)
+
+
+@pytest.mark.parametrize("rule", ["coverage", "endpoint-iou"])
+def test_the_filter_decides_which_motions_are_kept(rule: FilterName) -> None:
+    """A stick turns away in some motions, and leaves the picture in others."""
+    stick = quads(np.array([[-8.0, -1, 0], [8, -1, 0], [8, 1, 0], [-8, 1, 0]]))
+    config = replace(CONFIG, filter=rule, tries=1, subframe_step=4)
+    name = int.from_bytes(hashlib.sha256(b"stick").digest(), "big")
+    kept = []
+    for trajectory in range(24):
+        rng = np.random.default_rng([0, name, trajectory])
+        motion = sample_trajectory(rng, stick.extents, (60, 80))
+        kept.append(is_kept(stick, motion, (60, 80), rule))
+        assert bool(run("stick", trajectory, config, stick)) == kept[-1]
+    assert {True, False} == set(kept)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"image_size": (8, 80)}, "`image_size` must be at least 16, not 8"),
+        ({"image_size": (60, 5000)}, "`image_size` must be at most 4096, not 5000"),
+        ({"subframe_step": 0.04}, "`subframe_step` must be at least 0.05, not 0.04"),
+        ({"subframe_step": float("nan")}, "`subframe_step`"),
+        ({"tries": 0}, "`tries` must be at least 1, not 0"),
+        ({"seed": -1}, "`seed` must be at least 0, not -1"),
+        ({"erosion_pixels": 0}, "`erosion_pixels` must be at least 1, not 0"),
+        ({"filter": "iou"}, "`filter` must be 'coverage' or 'endpoint-iou', not 'iou'"),
+        ({"renderer": "pencil"}, "`renderer` must be 'raster', 'gl' or 'cycles', not 'pencil'"),
+    ],
+)
+def test_options_out_of_range_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        SimulatorConfig(**options)
 
 
 def test_object_is_where_the_box_says() -> None:

@@ -245,10 +245,10 @@ def test_positions_are_levels_or_severities() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"contrastive_range": -1}, "0 to 9 blur levels, not -1"),
-        ({"contrastive_range": 10}, "0 to 9 blur levels, not 10"),
-        ({"num_positives": -1}, "cannot be negative"),
-        ({"num_negatives": -2}, "cannot be negative"),
+        ({"contrastive_range": -1}, "must be at least 0, not -1"),
+        ({"contrastive_range": 10}, "must be at most 9, not 10"),
+        ({"num_positives": -1}, "`num_positives` must be at least 0"),
+        ({"num_negatives": -2}, "`num_negatives` must be at least 0"),
     ],
 )
 def test_options_that_make_no_sense(options: dict[str, Any], message: str) -> None:

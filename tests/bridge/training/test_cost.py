@@ -5,11 +5,12 @@ from dataclasses import replace
 import pytest
 import torch
 
-from bridge.model.network import Bridge, ModelConfig
+from bridge.model.config import BridgeConfig
+from bridge.model.network import Bridge
 from bridge.training.cost import TrainingEstimate, estimate
 from bridge.training.recipe import Compute, Recipe
 
-TINY = ModelConfig(
+TINY = BridgeConfig(
     backbone="resnet18",
     image_size=(48, 64),
     cls_dim=16,
@@ -21,7 +22,7 @@ TINY = ModelConfig(
 
 
 def estimate_of(
-    config: ModelConfig = TINY,
+    config: BridgeConfig = TINY,
     recipe: Recipe | None = None,
     images: int = 24,
     workers: int = 1,
@@ -69,11 +70,11 @@ def test_activations_are_at_least_what_the_backward_pass_keeps() -> None:
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:
         storage = tensor.untyped_storage()
-        kept[storage._cdata] = storage.nbytes()
+        kept[storage.data_ptr()] = storage.nbytes()
         return tensor
 
     model = Bridge(TINY)
-    weights = {p.untyped_storage()._cdata for p in model.parameters()}
+    weights = {p.untyped_storage().data_ptr() for p in model.parameters()}
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         output = model(torch.rand(1, 3, *TINY.image_size))
     least = sum(size for key, size in kept.items() if key not in weights)

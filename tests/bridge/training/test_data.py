@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import dataclasses
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,7 +22,8 @@ from bridge.training.data import (
     prefetch,
     select_training_images,
 )
-from tests.factories import make_dataset
+from bridge.training.recipe import Recipe
+from tests.factories import make_dataset, write_selections
 
 SIZE = (24, 32)
 
@@ -32,7 +32,7 @@ SIZE = (24, 32)
 def data(tmp_path_factory: pytest.TempPathFactory) -> TrainingData:
     folder = tmp_path_factory.mktemp("data")
     make_dataset(folder, {"train": 3})
-    return select_training_images(str(folder), open_manifest(str(folder)), seed=0).load()
+    return select_training_images(str(folder), open_manifest(str(folder)), Recipe()).load()
 
 
 def test_batches_hold_the_images_and_labels_of_their_rows(data: TrainingData) -> None:
@@ -49,7 +49,7 @@ def test_batches_hold_the_images_and_labels_of_their_rows(data: TrainingData) ->
     assert batch.objects.tolist() == data.labels.object[rows].tolist()
     assert batch.levels.tolist() == data.labels.blur_level[rows].tolist()
     assert batch.positions.tolist() == data.labels.blur_level[rows].tolist()
-    np.testing.assert_allclose(batch.blur_values, 1 - data.labels.blur_severity[rows])
+    np.testing.assert_allclose(batch.visibility, 1 - data.labels.blur_severity[rows])
     np.testing.assert_array_equal(batch.boxes, data.labels.bbox[rows])
     assert not data.unreadable
 
@@ -76,7 +76,8 @@ def damaged(data: TrainingData, rows: list[int]) -> TrainingData:
     encoded = [bytes(data.images[row]) for row in range(len(data.images))]
     for row in rows:
         encoded[row] = encoded[row][:100]
-    return dataclasses.replace(data, images=ImageCache([pa.array(encoded)]), unreadable={})
+    images = ImageCache([pa.array(encoded)])
+    return TrainingData(data.labels, images, data.visibility, data.positions)
 
 
 @pytest.mark.parametrize("ahead", [False, True])
@@ -149,13 +150,13 @@ def test_targets_and_places_follow_the_options(tmp_path: Path) -> None:
     make_dataset(tmp_path, {"train": 3})
     manifest = open_manifest(str(tmp_path))
     samples = BlissConfig(window="severity")
-    selection = select_training_images(str(tmp_path), manifest, 0, bliss=samples).load()
+    selection = select_training_images(str(tmp_path), manifest, Recipe(bliss=samples)).load()
     severity = selection.labels.blur_severity
     np.testing.assert_allclose(selection.positions, 10 * severity, rtol=1e-6)
-    np.testing.assert_allclose(selection.blur_values, 1 - severity)
-    opaque = select_training_images(str(tmp_path), manifest, 0, blur_target="opacity").load()
-    np.testing.assert_array_equal(opaque.blur_values, opaque.labels.mean_opacity)
-    assert not np.isnan(opaque.blur_values).any()
+    np.testing.assert_allclose(selection.visibility, 1 - severity)
+    opaque = select_training_images(str(tmp_path), manifest, Recipe(blur_target="opacity")).load()
+    np.testing.assert_array_equal(opaque.visibility, opaque.labels.mean_opacity)
+    assert not np.isnan(opaque.visibility).any()
 
 
 def test_datasets_of_before_the_mean_opacity_are_told_so(tmp_path: Path) -> None:
@@ -163,12 +164,21 @@ def test_datasets_of_before_the_mean_opacity_are_told_so(tmp_path: Path) -> None
     for path in manifest.shards:
         shard = pq.read_table(tmp_path / path).drop_columns(["mean_opacity"])
         pq.write_table(shard, tmp_path / path)
-    assert len(select_training_images(str(tmp_path), manifest, 0).load().labels) == 36
+    assert len(select_training_images(str(tmp_path), manifest, Recipe()).load().labels) == 36
     with pytest.raises(InputError, match="mean_opacity"):
-        select_training_images(str(tmp_path), manifest, 0, blur_target="opacity").load()
+        select_training_images(str(tmp_path), manifest, Recipe(blur_target="opacity")).load()
+
+
+def test_a_dataset_may_bring_its_training_images(tmp_path: Path) -> None:
+    manifest = make_dataset(tmp_path, {"train": 2}, trajectories=3)
+    chosen = {"train": ["shape0/000/001/4", "shape1/001/002/7"]}
+    write_selections(tmp_path, chosen)
+    selection = select_training_images(str(tmp_path), manifest, Recipe())
+    assert selection.labels.image_id.to_pylist() == chosen["train"]
+    assert len(selection.load().images) == 2
 
 
 def test_datasets_without_training_images_are_refused(tmp_path: Path) -> None:
     make_dataset(tmp_path, {"test": 1})
     with pytest.raises(InputError, match="no training images"):
-        select_training_images(str(tmp_path), open_manifest(str(tmp_path)), seed=0).load()
+        select_training_images(str(tmp_path), open_manifest(str(tmp_path)), Recipe()).load()

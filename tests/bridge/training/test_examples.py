@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from bridge.model.network import Bridge, HeadName, ModelConfig
+from bridge.model.config import BridgeConfig, HeadName
+from bridge.model.network import Bridge
 from bridge.training.data import Batch
 from bridge.training.examples import (
     CELL_WIDTH,
@@ -27,7 +28,7 @@ GREY = 90
 def model(heads: tuple[HeadName, ...] = ("cls", "blur", "loc")) -> Bridge:
     torch.manual_seed(0)
     sizes = {"cls_dim": 16, "aux_dim": 8, "aux_hidden": 8, "descriptor_dim": 16}
-    return Bridge(ModelConfig("resnet18", SIZE, heads=heads, num_classes=3, **sizes))  # type: ignore[arg-type]
+    return Bridge(BridgeConfig("resnet18", SIZE, heads=heads, num_classes=3, **sizes))  # type: ignore[arg-type]
 
 
 def batch(tuples: int = 2, samples: int = 3) -> Batch:
@@ -37,7 +38,7 @@ def batch(tuples: int = 2, samples: int = 3) -> Batch:
         objects=torch.tensor([0, 0, 1] * tuples),
         positions=torch.full((count,), 3.0),
         levels=torch.full((count,), 3),
-        blur_values=torch.full((count,), 0.72),
+        visibility=torch.full((count,), 0.72),
         boxes=torch.tensor([0.25, 0.25, 0.3, 0.3]).repeat(count, 1),
         valid=torch.ones(count, dtype=torch.bool),
         rows=torch.arange(count),
@@ -72,7 +73,7 @@ def test_a_row_for_each_tuple_with_boxes_where_they_are() -> None:
 
 def test_what_is_not_known_is_left_out() -> None:
     nan = float("nan")
-    unknown = replace(batch(), boxes=torch.full((6, 4), nan), blur_values=torch.full((6,), nan))
+    unknown = replace(batch(), boxes=torch.full((6, 4), nan), visibility=torch.full((6,), nan))
     unknown.levels[:] = 0
     known, image = (cell(draw_examples(model(), b), 0, 0) for b in (batch(), unknown))
     assert has(image, PREDICTED_BOX) and not has(image, TRUE_BOX)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from bridge.common.errors import InputError
 from bridge.model.classifiers import ArcFace, CurricularFace
-from bridge.model.network import ModelConfig
+from bridge.model.config import BridgeConfig
 from bridge.training.bliss import BlissConfig
 from bridge.training.losses import (
     LossConfig,
@@ -35,12 +36,12 @@ def inputs(num_tuples: int = 1) -> LossInputs:
     first = torch.tensor([True, False, False, False])
     return LossInputs(
         descriptors=TUPLE.repeat(num_tuples, 1),
-        blur=torch.tensor([0.62, 0.1, 0.2, 0.3]).repeat(num_tuples),
+        visibility=torch.tensor([0.62, 0.1, 0.2, 0.3]).repeat(num_tuples),
         box=torch.tensor([0.5, 0.5, 0.2, 0.3]).repeat(4 * num_tuples, 1),
         objects=torch.tensor([2, 2, 0, 1]).repeat(num_tuples),
         positions=torch.tensor([1.0, 2.0, 5.0, 6.0]).repeat(num_tuples),
-        blur_values=torch.tensor([0.85, 0.1, 0.2, NAN]).repeat(num_tuples),
-        boxes=torch.tensor([0.45, 0.55, 0.25, 0.2]).repeat(4 * num_tuples, 1),
+        true_visibility=torch.tensor([0.85, 0.1, 0.2, NAN]).repeat(num_tuples),
+        true_box=torch.tensor([0.45, 0.55, 0.25, 0.2]).repeat(4 * num_tuples, 1),
         supervised=first.repeat(num_tuples),
         valid=torch.ones(4 * num_tuples, dtype=torch.bool),
         tuple_size=4,
@@ -86,14 +87,14 @@ def full_head() -> ArcFace:
 
 
 def test_a_part_without_head_is_left_out() -> None:
-    headless = replace(inputs(), blur=None, box=None)
+    headless = replace(inputs(), visibility=None, box=None)
     assert set(joint_loss(headless, None, LossConfig(), BLISS)) == {"contrastive", "total"}
     with pytest.raises(ValueError, match="weight and a head"):
         joint_loss(headless, None, LossConfig(contrastive=0), BLISS)
 
 
 def test_only_supervised_images_count() -> None:
-    wrong = replace(inputs(), blur=torch.tensor([0.62, 9.0, 9.0, 9.0]))
+    wrong = replace(inputs(), visibility=torch.tensor([0.62, 9.0, 9.0, 9.0]))
     same = joint_loss(wrong, None, LossConfig(), BLISS)["blur"]
     assert same.item() == pytest.approx(0.23)
     everyone = replace(wrong, supervised=torch.ones(4, dtype=torch.bool))
@@ -103,10 +104,10 @@ def test_only_supervised_images_count() -> None:
 
 def test_pairs_of_the_whole_batch() -> None:
     """1-2 positive, the other five pairs negative; only 1-2 and 3-4 are one level apart."""
-    config = LossConfig(pairs="batch")
+    config = LossConfig(pairs="batch", batch_negatives=3)
     near = joint_loss(inputs(), None, config, replace(BLISS, contrastive_range=1))
     positive, hinge = 0.4, max(0.0, 0.7 - (TUPLE[2] - TUPLE[3]).norm().item()) ** 2
-    expected = 0.5 * (positive + hinge) / 4
+    expected = 0.5 * (positive + 3 * hinge)
     assert near["contrastive"].item() == pytest.approx(expected, abs=1e-6)
 
 
@@ -150,15 +151,17 @@ def test_a_batch_without_any_valid_image_costs_nothing() -> None:
 def brute_force(
     descriptors: torch.Tensor, labels: torch.Tensor, levels: torch.Tensor, reach: int
 ) -> float:
-    total = 0.0
+    near, apart = [], []
     for i in range(len(labels)):
         for j in range(i + 1, len(labels)):
             if abs(int(levels[i] - levels[j])) > reach:
                 continue
             distance = (descriptors[i] - descriptors[j]).norm().item()
-            same = labels[i] == labels[j]
-            total += 0.5 * (distance**2 if same else max(0.0, 0.7 - distance) ** 2)
-    return total / len(labels)
+            if labels[i] == labels[j]:
+                near.append(0.5 * distance**2)
+            else:
+                apart.append(0.5 * max(0.0, 0.7 - distance) ** 2)
+    return (float(np.mean(near)) if near else 0.0) + 32 * (float(np.mean(apart)) if apart else 0.0)
 
 
 @settings(max_examples=40, deadline=None)
@@ -177,6 +180,28 @@ def test_batch_pairs_equal_a_double_loop(seed: int, size: int, reach: int) -> No
     if some.any():
         alone = brute_force(descriptors[some], labels[some], levels[some], reach)
         assert part == pytest.approx(alone, abs=1e-5)
+
+
+def test_the_balance_of_batch_pairs_does_not_depend_on_the_batch() -> None:
+    # A sum over the pairs grew from 0.9 to 6.1 per image between 22 and 128 tuples.
+    lengths = []
+    for tuples in (22, 64, 128, 512):
+        generator = torch.Generator().manual_seed(0)
+        centres = torch.randn(tuples, 1, 16, generator=generator)
+        near = centres + 0.5 * torch.randn(tuples, 3, 16, generator=generator)
+        descriptors = torch.nn.functional.normalize(near.reshape(-1, 16)).requires_grad_()
+        contrastive_batch(descriptors, torch.arange(tuples).repeat_interleave(3)).backward()
+        assert descriptors.grad is not None
+        lengths.append(float(descriptors.grad.norm(dim=1).mean() * len(descriptors)))
+    assert max(lengths) < 1.3 * min(lengths)
+
+
+def test_negatives_of_a_batch_have_the_weight_they_are_given() -> None:
+    descriptors = torch.nn.functional.normalize(torch.rand(6, 4))
+    labels = torch.tensor([0, 0, 1, 1, 2, 2])
+    none, one, two = (contrastive_batch(descriptors, labels, negatives=n) for n in (0.0, 1.0, 2.0))
+    torch.testing.assert_close(two - one, one - none)
+    assert none < one
 
 
 @settings(max_examples=40, deadline=None)
@@ -240,9 +265,9 @@ def test_a_box_known_in_part_is_unknown() -> None:
 
 
 def test_losses_need_a_head_and_a_weight() -> None:
-    only_cls = ModelConfig(heads=("cls",))
+    only_cls = BridgeConfig(heads=("cls",))
     check_losses(only_cls, LossConfig(contrastive=0))
-    with pytest.raises(InputError, match="heads cls no loss is left"):
+    with pytest.raises(InputError, match="lacks a head for every loss"):
         check_losses(only_cls, LossConfig(contrastive=0, classification=0))
-    with pytest.raises(InputError, match="--blur must be at least 0"):
+    with pytest.raises(InputError, match="`blur` must be at least 0"):
         LossConfig(blur=-1)

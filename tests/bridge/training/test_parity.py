@@ -28,7 +28,8 @@ import pytest
 import torch
 
 from bridge.dataset.manifest import open_manifest
-from bridge.model.network import Bridge, ModelConfig
+from bridge.model.config import BridgeConfig
+from bridge.model.network import Bridge
 from bridge.training.data import Batch, select_training_images
 from bridge.training.recipe import Recipe
 from bridge.training.trainer import Trainer
@@ -36,7 +37,7 @@ from tests.factories import make_dataset
 
 TUPLES = 4
 PAPER = Recipe(batch_size=TUPLES)
-TINY = ModelConfig(
+TINY = BridgeConfig(
     backbone="resnet18", image_size=(24, 32), cls_dim=16, aux_dim=8, aux_hidden=8, descriptor_dim=16
 )
 
@@ -54,7 +55,7 @@ def trainer(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> Trainer:
     # An untrained network gives descriptors so close together that float32 keeps three digits of
     # their distances' gradients. In float64 what remains is a difference of the formulas.
     monkeypatch.setattr(torch.Tensor, "float", torch.Tensor.double)
-    data = select_training_images(str(dataset), open_manifest(str(dataset)), PAPER.seed).load()
+    data = select_training_images(str(dataset), open_manifest(str(dataset)), PAPER).load()
     torch.manual_seed(0)
     model = Bridge(replace(TINY, num_classes=len(data.labels.objects))).double()
     return Trainer(model, PAPER, data, None)
@@ -104,7 +105,7 @@ def authors_gradients(model: Bridge, batch: Batch) -> tuple[list[torch.Tensor], 
         target = int(batch.objects[first])
         logits, t = authors_logits(query, model.classifier.weight, target, t)
         classification = -logits.log_softmax(0)[target]
-        blur = (outputs[0].blur[0] - batch.blur_values[first]).abs()
+        blur = (outputs[0].visibility[0] - batch.visibility[first]).abs()
         location = (outputs[0].box[0] - batch.boxes[first]).abs().mean()
         (1.0 * contrastive + 0.1 * classification + 1.0 * blur + 10.0 * location).backward()
     return [parameter.grad for parameter in model.parameters()], t

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from bridge.common.errors import InputError
-from bridge.model.network import ModelConfig
+from bridge.model.config import BridgeConfig
 from bridge.training.augmentation import Augmentation
 from bridge.training.bliss import BlissConfig
 from bridge.training.losses import LossConfig
@@ -38,7 +38,7 @@ def test_the_learning_rate_rises_and_falls() -> None:
     ],
 )
 def test_options_out_of_range_are_input_errors(change: dict) -> None:
-    with pytest.raises(InputError, match=f"--{next(iter(change)).replace('_', '-')}"):
+    with pytest.raises(InputError, match=f"`{next(iter(change))}` must"):
         replace(Recipe(), **change)
 
 
@@ -50,8 +50,8 @@ def test_precision_follows_the_device() -> None:
 
 def test_the_papers_recipe() -> None:
     """Reference: Adam 1e-4, 32 tuples of 1 + 1 + 5, 30 epochs, r = 5, validated each 400 steps."""
-    model, recipe = PRESETS["paper"].model, PRESETS["paper"].recipe
-    assert model == ModelConfig() and model.norm == "none" and not model.imagenet_norm
+    model, recipe = PRESETS["bridge"]["paper"].model, PRESETS["bridge"]["paper"].recipe
+    assert model == BridgeConfig() and model.norm == "none" and not model.imagenet_norm
     assert (recipe.epochs, recipe.batch_size, recipe.learning_rate) == (30, 32, 1e-4)
     assert recipe.validate_every == 400
     assert recipe.bliss == BlissConfig(5, 1, 5, "level")
@@ -62,8 +62,8 @@ def test_the_papers_recipe() -> None:
 
 def test_the_other_presets_need_three_images_per_tuple() -> None:
     for name in ("strong", "quick"):
-        recipe = PRESETS[name].recipe
+        recipe = PRESETS["bridge"][name].recipe
         assert recipe.tuple_size == 3 and recipe.loss.pairs == "batch"
-        assert PRESETS[name].model.norm == "folded"
-    assert PRESETS["strong"].model.backbone == PRESETS["paper"].model.backbone
-    assert PRESETS["quick"].model.image_size == (60, 80)
+        assert PRESETS["bridge"][name].model.norm == "folded"
+    assert PRESETS["bridge"]["strong"].model.backbone == PRESETS["bridge"]["paper"].model.backbone
+    assert PRESETS["bridge"]["quick"].model.image_size == (60, 80)

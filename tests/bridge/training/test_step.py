@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from bridge.model.network import QUICK, Bridge
+from bridge.model.config import QUICK
+from bridge.model.network import Bridge
 from bridge.training.step import AveragedWeights
 
 

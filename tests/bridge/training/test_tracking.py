@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -26,6 +27,15 @@ def test_an_absent_package_is_named(
     monkeypatch.setitem(sys.modules, kind, None)
     with pytest.raises(InputError, match=f"pip install {kind}"):
         open_tracker(kind, str(tmp_path), CONFIG)  # type: ignore[arg-type]
+
+
+def test_a_damaged_record_of_the_run_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "wandb", ModuleType("wandb"))
+    (tmp_path / TRACKING_FILE).write_text('{"wandb": 5}')
+    with pytest.raises(InputError, match="tracking.json: wandb: must be a valid string, not 5"):
+        open_tracker("wandb", str(tmp_path), CONFIG)
 
 
 def test_mlflow_continues_the_run_of_the_folder(

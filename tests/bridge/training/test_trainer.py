@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from bridge.common.errors import InputError
 from bridge.dataset.manifest import open_manifest
-from bridge.model.network import Bridge, ModelConfig
+from bridge.model.config import BridgeConfig
+from bridge.model.network import Bridge
 from bridge.training.augmentation import Augmentation
 from bridge.training.bliss import BlissConfig
 from bridge.training.data import TooManyUnreadable, select_training_images
@@ -23,7 +24,7 @@ from bridge.training.trainer import Event, NonFiniteLoss, Trainer, check_workers
 from bridge.training.validation import CHOICE, load_validation_data
 from tests.factories import make_dataset
 
-TINY = ModelConfig(
+TINY = BridgeConfig(
     backbone="test_resnet",
     image_size=(24, 32),
     norm="folded",
@@ -67,7 +68,7 @@ def make_trainer(
     checkpoint_every: int = 0,
 ) -> Trainer:
     manifest = open_manifest(str(dataset))
-    data = select_training_images(str(dataset), manifest, recipe.seed).load()
+    data = select_training_images(str(dataset), manifest, recipe).load()
     validation = load_validation_data(str(dataset), manifest, recipe.seed) if validate else None
     torch.manual_seed(recipe.seed)
     model = Bridge(replace(TINY, num_classes=len(data.labels.objects)))

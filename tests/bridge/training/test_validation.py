@@ -8,10 +8,11 @@ import torch
 
 from bridge.dataset.manifest import open_manifest
 from bridge.metrics import evaluate_retrieval
+from bridge.model.config import BridgeConfig
 from bridge.model.embedding import embed_encoded
-from bridge.model.network import Bridge, ModelConfig
+from bridge.model.network import Bridge
 from bridge.training.validation import CHOICE, load_validation_data, validate
-from tests.factories import make_dataset
+from tests.factories import make_dataset, write_selections
 
 
 @pytest.fixture(autouse=True)
@@ -23,7 +24,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def model() -> Bridge:
     torch.manual_seed(0)
     return Bridge(
-        ModelConfig(backbone="resnet18", image_size=(24, 32), cls_dim=16, aux_dim=8, num_classes=0)
+        BridgeConfig(backbone="resnet18", image_size=(24, 32), cls_dim=16, aux_dim=8, num_classes=0)
     )
 
 
@@ -43,6 +44,17 @@ def test_scores_are_those_of_the_benchmark(tmp_path: Path, model: Bridge) -> Non
     assert {f"validation/map_blur_level_{level}" for level in np.unique(labels.blur_level[:n])} <= (
         scores.keys()
     )
+
+
+def test_a_dataset_may_bring_its_validation_benchmark(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    manifest = make_dataset(folder, {"validation": 2}, trajectories=3)
+    queries = ["shape0/000/000/2", "shape1/001/000/3"]
+    database = ["shape0/000/001/0", "shape1/001/001/5", "shape1/001/002/6"]
+    write_selections(folder, {"query": queries, "database": database})
+    data = load_validation_data(str(folder), manifest, seed=0)
+    assert data is not None and data.num_queries == 2 and len(data.images) == 5
+    assert data.labels.image_id.to_pylist() == queries + database
 
 
 def test_datasets_without_validation_objects_have_no_benchmark(tmp_path: Path) -> None:

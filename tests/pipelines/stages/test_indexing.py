@@ -12,7 +12,8 @@ import pytest
 
 from benchmarks.indexes import like_descriptors, write_descriptors
 from bridge.common.errors import InputError
-from bridge.index.folder import DATABASE, DISTRACTOR, QUERY, IndexManifest
+from bridge.dataset.roles import DATABASE, DISTRACTOR, QUERY
+from bridge.index.folder import IndexManifest
 from bridge.index.layouts import INDEX_TYPES, IndexType
 from bridge.index.search import load_index, open_search_index, search
 from pipelines.stages import index_shards, indexing
@@ -223,9 +224,6 @@ def test_a_latency_leaves_slow_exact_search_out(folder: str, manifest: IndexMani
         (IndexOptions(memory_gb=1e-5), "the smallest takes"),
         (IndexOptions(latency_ms=1e-6), "the fastest that was tried takes"),
         (IndexOptions("hnsw", latency_ms=1e-6), "the fastest that was tried takes"),
-        (IndexOptions(memory_gb=0), "--memory-gb must be above 0"),
-        (IndexOptions(latency_ms=-1), "--latency-ms must be above 0"),
-        (IndexOptions(target_recall=2), "--target-recall must be in 0..1"),
     ],
 )
 def test_budgets_that_nothing_fits_are_refused(
@@ -234,6 +232,21 @@ def test_budgets_that_nothing_fits_are_refused(
     with pytest.raises(InputError, match=message):
         build_search_index(folder, manifest, options)
     assert not (Path(folder) / "index.faiss").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"memory_gb": 0}, "`memory_gb` must be more than 0, not 0"),
+        ({"latency_ms": -1.0}, "`latency_ms` must be more than 0, not -1.0"),
+        ({"target_recall": 2}, "`target_recall` must be at most 1, not 2"),
+        ({"target_recall": float("nan")}, "`target_recall` must be "),
+        ({"index_type": "best"}, "`index_type` must be 'exact', 'ivfpq' or 'hnsw', not 'best'"),
+    ],
+)
+def test_options_out_of_their_ranges_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        IndexOptions(**options)
 
 
 def test_too_few_rows_are_refused(folder: str, rows: np.ndarray) -> None:

@@ -13,6 +13,7 @@ from bridge.dataset.shards import ShardRecord
 from bridge.simulator import ObjectEntry
 from bridge.simulator.realism import Realism
 from pipelines.stages.synthesis_options import (
+    LATER_OPTIONS,
     SynthesizeConfig,
     check_options,
     choose_objects,
@@ -84,6 +85,23 @@ def test_identity_goes_through_a_manifest_and_back() -> None:
     assert from_identity({"made_for": "tests"}) is None
 
 
+def test_the_papers_text_is_an_option() -> None:
+    config = parse(["--erosion-pixels", "3", "--filter", "endpoint-iou"], None)
+    for options in (config.identity(), vars(config.simulator)):
+        assert (options["erosion_pixels"], options["filter"]) == (3, "endpoint-iou")
+    assert from_identity(config.identity()) == config
+
+
+def test_manifests_older_than_an_option_have_what_was_done_then() -> None:
+    identity = SynthesizeConfig(seed=5).identity()
+    older = {name: value for name, value in identity.items() if name not in LATER_OPTIONS}
+    assert len(older) == len(identity) - 2
+    assert from_identity(older) == SynthesizeConfig(seed=5)
+    assert from_identity(older | {"erosion_pixels": 3}) == SynthesizeConfig(
+        seed=5, erosion_pixels=3
+    )
+
+
 @pytest.mark.parametrize(
     "damage",
     [
@@ -119,23 +137,21 @@ def test_what_does_not_change_the_rows_is_no_identity() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"subframe_step": 0.0}, "--subframe-step must be in 0.05..4, not 0"),
-        ({"subframe_step": 0.04}, "--subframe-step"),
-        ({"subframe_step": 4.1}, "--subframe-step"),
-        ({"subframe_step": float("nan")}, "--subframe-step"),
-        ({"num_cpus": 0}, "--num-cpus must be at least 1, not 0"),
-        ({"max_rejected": -0.1}, "--max-rejected must be in 0..1, not -0.1"),
-        ({"max_rejected": 1.5}, "--max-rejected"),
-        ({"max_rejected": float("nan")}, "--max-rejected"),
-        ({"image_size": (5000, 240)}, "--image-size must be in 16..4096, not 5000"),
-        ({"image_size": (240, 5000)}, "--image-size"),
+        ({"subframe_step": 0.0}, "`subframe_step` must be at least 0.05, not 0"),
+        ({"subframe_step": 0.04}, "`subframe_step`"),
+        ({"subframe_step": 4.1}, "`subframe_step` must be at most 4, not 4.1"),
+        ({"subframe_step": float("nan")}, "`subframe_step`"),
+        ({"num_cpus": 0}, "`num_cpus` must be at least 1, not 0"),
+        ({"max_rejected": -0.1}, "`max_rejected` must be at least 0, not -0.1"),
+        ({"max_rejected": 1.5}, "`max_rejected`"),
+        ({"max_rejected": float("nan")}, "`max_rejected`"),
+        ({"image_size": (5000, 240)}, "`image_size` must be at most 4096, not 5000"),
+        ({"image_size": (240, 5000)}, "`image_size`"),
         ({"preset": "paper"}, "--preset paper needs --meshes"),
-        ({"categories": 0}, "--categories must be at least 1"),
-        ({"preview": 0}, "--preview must be at least 1"),
-        ({"trajectories_per_shard": 0}, "--trajectories-per-shard must be at least 1"),
-        ({"image_size": (240, 8)}, "--image-size"),
-        ({"realism": Realism(sensor_noise=51)}, "--sensor-noise must be in 0..50, not 51"),
-        ({"realism": Realism(sensor_noise=float("nan"))}, "--sensor-noise must be in"),
+        ({"categories": 0}, "`categories` must be at least 1"),
+        ({"preview": 0}, "`preview` must be at least 1"),
+        ({"trajectories_per_shard": 0}, "`trajectories_per_shard` must be at least 1"),
+        ({"image_size": (240, 8)}, "`image_size` must be at least 16, not 8"),
     ],
 )
 def test_options_out_of_range(options: dict, message: str) -> None:

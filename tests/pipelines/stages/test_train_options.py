@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from bridge.common.errors import InputError
-from bridge.model.network import ModelConfig
+from bridge.model.config import BridgeConfig
 from bridge.training.bliss import BlissConfig
 from bridge.training.recipe import Compute
-from pipelines.stages.train_options import PRESETS, TrainConfig, worker_range
+from pipelines.stages.train_options import TrainConfig, trainings, worker_range
 
 
 @pytest.mark.parametrize(
@@ -32,12 +32,12 @@ def test_other_workers_are_refused(given: int | str) -> None:
     "change", [{"checkpoint_every": -1}, {"max_failures": -2}, {"cpus_per_worker": 0.0}]
 )
 def test_options_have_ranges(change: dict) -> None:
-    with pytest.raises(InputError, match=f"--{next(iter(change)).replace('_', '-')}"):
+    with pytest.raises(InputError, match=f"`{next(iter(change))}` must"):
         TrainConfig(**change)
 
 
 def test_where_it_is_trained_is_no_part_of_what_is_trained() -> None:
-    config = PRESETS["quick"]
+    config = trainings("bridge")["quick"]
     elsewhere = replace(
         config,
         out="other",
@@ -54,7 +54,7 @@ def test_where_it_is_trained_is_no_part_of_what_is_trained() -> None:
     changes: list[dict[str, Any]] = [
         {"recipe": replace(config.recipe, bliss=BlissConfig(3))},
         {"recipe": replace(config.recipe, ema_decay=0.9)},
-        {"model": ModelConfig(stem_pool=True)},
+        {"model": BridgeConfig(stem_pool=True)},
         {"weights": "none"},
         {"data": "other"},
         {"compute": Compute(precision="bf16")},
@@ -65,8 +65,8 @@ def test_where_it_is_trained_is_no_part_of_what_is_trained() -> None:
 
 
 def test_no_option_hides_another_of_the_same_name() -> None:
-    """Groups of options are flat on the command line and in run.json."""
-    config = PRESETS["paper"]
+    """Groups of options are flat on the command line."""
+    config = trainings("bridge")["paper"]
     recipe = config.recipe
     groups = [config, config.model, recipe, config.compute]
     groups += [recipe.bliss, recipe.loss, recipe.augment]
@@ -80,14 +80,14 @@ def test_training_inside_the_driver_needs_a_local_folder() -> None:
 
 
 def test_presets_have_their_names() -> None:
-    assert {name: config.preset for name, config in PRESETS.items()} == {
+    assert {name: config.preset for name, config in trainings("bridge").items()} == {
         name: name for name in ("paper", "strong", "quick")
     }
 
 
 def test_weights_are_known_by_their_content(tmp_path: Path) -> None:
     file = tmp_path / "weights.pth"
-    config = replace(PRESETS["quick"], weights=str(file))
+    config = replace(trainings("bridge")["quick"], weights=str(file))
     file.write_bytes(b"one")
     before = config.identity()
     file.write_bytes(b"two")

@@ -73,10 +73,30 @@ def test_labels_are_simulated_again_while_the_meshes_are_there(
     assert "simulated again: skipped. The mesh folder" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("options", [{}, {"erosion_pixels": 3, "filter": "endpoint-iou"}])
+def test_datasets_are_simulated_again_with_their_erosion_and_filter(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], options: dict[str, Any]
+) -> None:
+    config = SynthesizeConfig(
+        out=str(tmp_path), objects_per_category=1, trajectories=1, image_size=(48, 64), **options
+    )
+    synthesize.run(config)
+    assert verify(config.folder, 2)
+    path = tmp_path / "manifest.json"
+    manifest = json.loads(path.read_text())
+    for name in ("erosion_pixels", "filter"):
+        del manifest["config"][name]
+    path.write_text(json.dumps(manifest))
+    # One that does not say was made before there was a choice.
+    assert verify(config.folder, 2) is not bool(options)
+    output = capsys.readouterr().out
+    assert ("a blur severity comes out otherwise" in output) is bool(options)
+    assert "another command" not in output
+
+
 @pytest.mark.parametrize(
     ("config", "found"),
     [
-        (["image_size"], "manifest.json: the config is not a table of options"),
         ({"image_size": [24]}, "another command made this dataset"),
         (SynthesizeConfig(image_size=(24, 32)).identity() | {"realism": 5}, "another command"),
         (SynthesizeConfig(image_size=(24, 32)).identity() | {"image_size": [24]}, "another"),
@@ -88,7 +108,7 @@ def test_damaged_options_end_in_no_traceback(
     make_dataset(tmp_path, {"train": 1}, trajectories=1)
     path = tmp_path / "manifest.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"config": config}))
-    assert verify(str(tmp_path), 2) is isinstance(config, dict)
+    assert verify(str(tmp_path), 2)
     assert found in capsys.readouterr().out
 
 

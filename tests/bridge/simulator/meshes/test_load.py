@@ -9,7 +9,7 @@ from PIL import Image
 from trimesh.visual.material import PBRMaterial, SimpleMaterial
 from trimesh.visual.texture import TextureVisuals
 
-from bridge.simulator.meshes.load import load_mesh
+from bridge.simulator.meshes.load import load_mesh, written_normals
 from bridge.simulator.meshes.mesh import Mesh
 from bridge.simulator.meshes.surface import MeshError
 from bridge.simulator.renderers.lighting import Lighting
@@ -100,6 +100,25 @@ def test_parts_are_placed_by_the_scene(tmp_path: Path) -> None:
     a, b, c = mesh.vertices[mesh.faces].swapaxes(0, 1)
     assert (np.cross(b - a, c - a) * mesh.normals[mesh.faces[:, 0]]).sum(axis=1).min() > 0
     assert sorted(mesh.normals[:, 2].round(3).tolist()) == [1.0] * 8
+
+
+@pytest.mark.parametrize("name", ["a.glb", "a.obj"])
+def test_trimesh_tells_normals_of_a_file_from_its_own(tmp_path: Path, name: str) -> None:
+    """Fails where trimesh changes its private cache: see `written_normals`."""
+    given = np.tile([0.0, 0.6, 0.8], (4, 1))
+    for normals in (None, given):
+        part = trimesh.Trimesh(CORNERS, FACES, vertex_normals=normals, process=False)
+        path = tmp_path / name
+        path.write_bytes(_encoded(part, path.suffix, normals is not None))
+        (read,) = trimesh.load_scene(path, process=False).geometry.values()
+        found = written_normals(read)
+        assert (found is None) == (normals is None)
+        assert found is None or np.abs(found - given).max() < 1e-6
+
+
+def _encoded(part: trimesh.Trimesh, suffix: str, with_normals: bool) -> bytes:
+    data = part.export(file_type=suffix[1:], include_normals=with_normals)
+    return data.encode() if isinstance(data, str) else data
 
 
 def test_normals_of_the_file_are_used(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -44,6 +45,53 @@ def renderer() -> Iterator[CyclesRenderer]:
     cycles = CyclesRenderer(SIZE)
     yield cycles
     cycles.close()
+
+
+class Recorder:
+    """Stands in for Blender and keeps what it is asked."""
+
+    version = "0"
+
+    def __init__(self, _: Path) -> None:
+        self.request: dict[str, Any] = {}
+
+    def ask(self, request: dict[str, Any], shape: tuple[int, ...]) -> np.ndarray:
+        self.request = request
+        return np.zeros(shape, np.float32)
+
+
+def asked(trajectory: Trajectory, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What Blender is asked for the exposures 0 and 10 of a square."""
+    monkeypatch.setattr("bridge.simulator.renderers.cycles._Blender", Recorder)
+    cycles = CyclesRenderer(SIZE, python="python")
+    cycles.render(square(), trajectory, WHITE, [0, 10])
+    return cycles._blender.request  # type: ignore[attr-defined]
+
+
+def test_blender_gets_the_camera_and_the_part_of_the_picture_that_is_touched(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    distance = distance_for(20.25)
+    # 2 pixels to the right and 1 down between two frames.
+    step = np.array([2, -1, 0]) * distance / FOCAL
+    ends = np.array([0, 0, -distance]) + np.outer([-12, 11], step)
+    request = asked(Trajectory(ends, np.zeros((2, 3))), monkeypatch)
+    assert request["camera"].tolist() == [50, 36, 0.1]
+    assert request["scale"] == 3
+    sharp, long = request["borders"] * [96, 96, 72, 72]
+    # 20.25 pixels to each side of (48, 36), and 2 or 3 more; y grows upwards.
+    assert sharp == pytest.approx([25, 71, 13, 59])
+    assert long == pytest.approx([25 - 10, 71 + 10, 13 - 5, 59 + 5])
+
+
+@pytest.mark.parametrize(
+    ("z", "border"), [(-0.1, [0, 1, 0, 1]), (3.0, [0, 0, 1, 1])], ids=["near", "behind"]
+)
+def test_blender_draws_all_of_what_is_near_and_nothing_of_what_is_behind(
+    z: float, border: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = asked(resting(0, 0, z, (0.5, 0, 0)), monkeypatch)
+    assert request["borders"].tolist() == [border, border]
 
 
 def resting(x: float, y: float, z: float, angles: tuple[float, ...] = (0, 0, 0)) -> Trajectory:

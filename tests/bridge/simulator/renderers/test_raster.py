@@ -52,6 +52,17 @@ def test_square_covers_the_predicted_pixels() -> None:
     assert alpha == pytest.approx(np.outer(expected, expected))
 
 
+def test_silhouettes_are_the_pixels_that_are_covered_fully() -> None:
+    canvas, mesh = RasterCanvas((48, 64)), procedural_mesh(0, "knot", 0)
+    for x in (0.0, 2.0):
+        pose = (euler_matrix(np.array([0.4, 0.5, 0.6])), np.array([x, 0.1, -6]))
+        out = np.zeros((48, 64, 4), np.float32)
+        shape = canvas.silhouette(mesh, *pose)
+        canvas.accumulate(mesh, [Subframe(*pose)], PUBLISHED, False, out)
+        assert shape.any() and (shape == (out[..., 3] == 1)).all()
+        assert canvas.coverage(mesh, *pose) == shape.mean()
+
+
 def test_longer_side_sets_the_focal_length() -> None:
     wide = render(square(), (0, 0, -8), size=(48, 72))[..., 3]
     tall = render(square(), (0, 0, -8), size=(72, 48))[..., 3]

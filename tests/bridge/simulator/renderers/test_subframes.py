@@ -12,7 +12,7 @@ from bridge.simulator.renderers.raster import RasterCanvas
 from bridge.simulator.renderers.subframes import SubframeRenderer
 from bridge.simulator.trajectory import Trajectory
 from bridge.simulator.windows import added_frame, window
-from tests.bridge.simulator.scenes import HALF, square
+from tests.bridge.simulator.scenes import HALF, quads, square
 
 WINDOWS = [
     (12, 12),
@@ -127,6 +127,16 @@ def test_nothing_outside_the_swept_box_is_lost() -> None:
             square(), [Subframe(*trajectory.pose(frame))], Lighting(), False, whole
         )
     assert images[10][whole[..., 3] > 0, 3].all()
+
+
+def test_what_reaches_past_the_camera_is_whole() -> None:
+    """A strip past the camera reaches further to the right than its corners seem to."""
+    strip = quads(np.array([[0, -0.05, 1], [0.3, -0.05, -1], [0.3, 0.05, -1], [0, 0.05, 1]]))
+    resting = Trajectory(np.array([[0.078, 0, 0.48]] * 2), np.zeros((2, 3)))
+    images = renderer((72, 96)).expose(strip, resting, Lighting(), linear=False)
+    # It begins at 48 + 0.3 * 96 * 50 / 36 pixels and leaves the picture.
+    assert (images[:, 36, 89:, 3] > 0.99).all()
+    assert not images[:, 36, :86].any()
 
 
 def test_sub_frames_follow_the_motion() -> None:
