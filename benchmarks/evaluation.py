@@ -73,7 +73,7 @@ class Config(Options):
     """Number of objects, drawn uniformly for every image; distractors are of as many others."""
     dimension: Count = 128
     """Length of the descriptors."""
-    noise: float = 2.0
+    noise: float = 1.0
     """Scatter of the images of an object as a share of that of the objects: higher is harder."""
     device: str = "cpu"
     """Of `bridge.metrics`: cpu, or cuda."""

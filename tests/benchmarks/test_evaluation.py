@@ -18,7 +18,7 @@ from benchmarks.evaluation import (
     run,
 )
 
-CONFIG = Config(reference_queries=30, objects=10, dimension=16)
+CONFIG = Config(reference_queries=30, objects=10, dimension=16, noise=2.0)
 SIZES = [
     Size(70, 900),
     Size(70, 900, 500, k=10),
@@ -29,7 +29,7 @@ SIZES = [
 
 def test_a_run_writes_what_it_prints(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "new" / "report.md"
-    run(Config(queries=60, out=out, objects=10, dimension=16), SIZES[1])
+    run(Config(queries=60, out=out, objects=10, dimension=16, noise=2.0), SIZES[1])
     figures = json.loads(out.with_suffix(".json").read_text())
     assert out.read_text() in capsys.readouterr().out
     assert figures["largest_difference_of_average_precision"] < 1e-9
