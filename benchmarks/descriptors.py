@@ -18,7 +18,11 @@ ROWS_PER_PART = 2**16
 
 
 def like_descriptors(
-    rows: int, dimension: int, seed: int, objects: NDArray[np.int64] | None = None
+    rows: int,
+    dimension: int,
+    seed: int,
+    objects: NDArray[np.int64] | None = None,
+    noise: float = NOISE,
 ) -> NDArray[np.float32]:
     """Unit vectors float32 [rows, dimension] of images of random objects, or of those given."""
     rng = np.random.default_rng(seed)
@@ -30,7 +34,7 @@ def like_descriptors(
     made = centres[rng.integers(number, size=rows) if objects is None else objects]
     for start in range(0, rows, ROWS_PER_PART):
         part = made[start : start + ROWS_PER_PART]
-        part += NOISE * rng.standard_normal(part.shape, np.float32)
+        part += np.float32(noise) * rng.standard_normal(part.shape, np.float32)
         part[:] = part @ stretch
         part /= np.linalg.norm(part, axis=1, keepdims=True)
     return made

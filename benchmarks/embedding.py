@@ -106,16 +106,11 @@ def actor_rate(model: str, dataset: str, out: str, config: Config) -> float:
     """Images per second of the actors, from the first part that each of them has finished on."""
     labels = read_labels(dataset, open_manifest(dataset), TRAIN_SPLIT)
     rows = np.resize(np.arange(len(labels)), (config.workers * config.parts, config.part))
-    parts = [
-        part_of(
-            PartRecord(f"{number:05d}.parquet", QUERY, 0, "", ""),
-            dataset,
-            TRAIN_SPLIT,
-            labels.shards,
-            np.stack([labels.shard[own], labels.row[own]]),
-        )
-        for number, own in enumerate(np.sort(rows))
-    ]
+    parts = []
+    for number, own in enumerate(np.sort(rows)):
+        record = PartRecord(f"{number:05d}.parquet", QUERY, 0, "", "")
+        places = np.stack([labels.shard[own], labels.row[own]])
+        parts.append(part_of(record, dataset, TRAIN_SPLIT, labels.shards, places))
     options = EmbedOptions(model, "float32", None, config.workers, use_gpu=False)
     # When a part was written, and not when the driver hears of it, which may be much later.
     done = sorted(

@@ -49,7 +49,8 @@ class Size:
     per_level: bool = False
 
 
-PRESETS = {
+Preset = Literal["quick", "paper", "distractors", "per_level", "per_level_with_distractors"]
+PRESETS: dict[Preset, Size] = {
     "quick": Size(2_000, 91_621),
     "paper": Size(20_995, 91_621),
     "distractors": Size(20_995, 91_621, 1_091_939, k=100),
@@ -62,9 +63,7 @@ PRESETS = {
 class Config(Options):
     """What is measured."""
 
-    preset: Literal["quick", "paper", "distractors", "per_level", "per_level_with_distractors"] = (
-        "quick"
-    )
+    preset: Preset = "quick"
     """Numbers of images (paper, Table 1) and cut-off."""
     queries: Count | None = None
     """Number of queries, if not the preset's."""
@@ -74,6 +73,8 @@ class Config(Options):
     """Number of objects, drawn uniformly for every image; distractors are of as many others."""
     dimension: Count = 128
     """Length of the descriptors."""
+    noise: float = 2.0
+    """Scatter of the images of an object as a share of that of the objects: higher is harder."""
     device: str = "cpu"
     """Of `bridge.metrics`: cpu, or cuda."""
 
@@ -96,10 +97,10 @@ def random_data(config: Config, size: Size) -> Data:
     objects = rng.integers(config.objects, size=total)
     objects[known:] += config.objects
     levels = rng.choice(np.arange(1, 7), total, p=LEVEL_SHARES)
-    made = like_descriptors(total, config.dimension, config.seed, objects)
+    made = like_descriptors(total, config.dimension, config.seed, objects, config.noise)
     objects[known:] = UNLABELLED
-    sides = slice(size.queries), slice(size.queries, None)
-    return Data(*(column[side] for column in (made, objects, levels) for side in sides))
+    q = size.queries
+    return Data(made[:q], made[q:], objects[:q], objects[q:], levels[:q], levels[q:])
 
 
 def clock() -> NDArray[np.float64]:

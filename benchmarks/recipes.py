@@ -165,8 +165,8 @@ def main(config: Config) -> None:
         files = [_file(config, name, seed) for seed in config.seeds]
         if found := [storage.read_json(str(file)) for file in files if file.exists()]:
             results[name] = found
-    rows = [summary(name, runs) for name, runs in results.items()]
-    save(config.out / "recipes.md", [TABLE.text(rows)], {"results": results})
+    text = TABLE.text(summary(name, runs) for name, runs in results.items())
+    save(config.out / "recipes.md", [text], {"results": results})
 
 
 def _file(config: Config, name: str, seed: int) -> Path:

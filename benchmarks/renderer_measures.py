@@ -28,6 +28,7 @@ ALPHA, COLOUR = slice(3, 4), slice(3)
 
 _TRIES = 100
 
+Images = Sequence[np.ndarray]
 Errors = dict[str, np.ndarray]
 
 
@@ -91,11 +92,7 @@ def draw(
     return [parts[number % processes][number // processes] for number in range(len(cases))]
 
 
-def compare(
-    images: Sequence[np.ndarray],
-    references: Sequence[np.ndarray],
-    shaded: Sequence[np.ndarray] = (),
-) -> Errors:
+def compare(images: Images, references: Images, shaded: Images = ()) -> Errors:
     """Errors of the images of each case, all [len(WINDOWS), H, W, 4].
 
     Returns:
@@ -133,7 +130,7 @@ def cost_curve(
     make: Callable[[Any], Renderer],
     settings: Sequence[float],
     cases: Sequence[Case],
-    references: Sequence[np.ndarray],
+    references: Images,
     repeats: int,
 ) -> list[dict[str, float]]:
     """Error of the opacity against CPU seconds, on one core, of renderers made with each setting.

@@ -119,7 +119,7 @@ def run(config: Config) -> dict[str, Any]:
         # One sample is what the set-up of the scene costs.
         curves["cycles"] = partial(cycles, seed=2), (1, *config.cycles_samples)
     timed = slice(config.timed)
-    figures = {
+    figures: dict[str, Any] = {
         "reference": reference,
         "image_size": size,
         "motions": [case.object_id for case in cases],
@@ -136,8 +136,7 @@ def run(config: Config) -> dict[str, Any]:
     if config.picture is not None:
         rng, backgrounds = np.random.default_rng(config.seed), open_backgrounds(config.source)
         photos = [backgrounds.sample(rng, size).pixels for _ in cases[:PICTURED]]
-        titles = [case.object_id for case in cases[:PICTURED]]
-        draw_picture(titles, shown, photos, config.picture)
+        draw_picture(figures["motions"][:PICTURED], shown, photos, config.picture)
     if config.plot is not None:
         draw_curves(figures["curves"], config.plot)
     return figures

@@ -144,7 +144,7 @@ def _label(layer: np.ndarray) -> tuple[int, float, object]:
 
 
 def object_costs(
-    everything: Sequence[ObjectEntry],
+    entries: Sequence[ObjectEntry],
     number: int,
     simulator: SimulatorConfig,
     backgrounds: Backgrounds,
@@ -152,7 +152,7 @@ def object_costs(
     """What a trajectory of so many objects that open cost; InputError for too few."""
     found: list[dict[str, Any]] = []
     with progress("stages", number, "objects") as counter, one_core():
-        for entry in spread(everything, simulator.seed):
+        for entry in spread(entries, simulator.seed):
             try:
                 if not found:
                     # What is compiled or read only once must not count.
@@ -203,8 +203,8 @@ def measure_workers(
     shares = [tasks[rank::processes] for rank in range(processes)]
     # As Ray sets it for its workers.
     with tempfile.TemporaryDirectory() as folder, patch.dict(os.environ, {"OMP_NUM_THREADS": "1"}):
-        arguments = {"image_format": "jpeg", "backgrounds": backgrounds, "dataset": folder}
-        make = partial(make_shard, simulator=config, **arguments)
+        place: Any = {"simulator": config, "backgrounds": backgrounds, "dataset": folder}
+        make = partial(make_shard, image_format="jpeg", **place)
         done = in_processes(processes, _work, shares, make)
     images, seconds, peaks = zip(*done, strict=True)
     return {
@@ -237,11 +237,9 @@ def report(figures: dict[str, Any]) -> list[str]:
     """All tables, with what they show."""
     stages, total = figures["ms_per_image"], figures["total_ms_per_image"]
     opening, floor = figures["opening_ms"], stages["JPEG"] + stages["Parquet"]
-    rows = [{"stage": name, "ms": ms, "share": ms / total} for name, ms in stages.items()]
-    rows += [
-        {"stage": "total", "ms": total, "share": 1.0},
-        {"stage": "total, median object", "ms": figures["median_total_ms_per_image"]},
-    ]
+    every = stages | {"total": total}
+    rows = [{"stage": name, "ms": ms, "share": ms / total} for name, ms in every.items()]
+    rows.append({"stage": "total, median object", "ms": figures["median_total_ms_per_image"]})
     return [
         "# Synthesis",
         f"{machine()}. One trajectory of each of {len(opening)} objects at "
