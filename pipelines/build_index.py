@@ -25,7 +25,7 @@ from bridge.common.errors import InputError
 from bridge.common.identity import refuse_difference
 from bridge.common.manifest_writer import ManifestWriter
 from bridge.common.progress import progress
-from bridge.common.record import Count, CountOrNone, Share, check
+from bridge.common.record import Count, Share, WholeNumber, check
 from bridge.dataset.manifest import Manifest, open_manifest
 from bridge.dataset.roles import DATABASE, QUERY
 from bridge.dataset.schema import DISTRACTOR_SPLIT, REAL_SPLIT, TEST_SPLIT
@@ -63,7 +63,7 @@ class BuildIndexConfig:
     """Folder of the index."""
     add: tuple[str, ...] = ()
     """Datasets to add to the index that is in --out; --model, --data and so on are its own then."""
-    seed: CountOrNone = 0
+    seed: WholeNumber = 0
     """Of the selection of queries and database."""
     index: tyro.conf.OmitArgPrefixes[IndexOptions] = field(default_factory=IndexOptions)
     num_workers: Count | None = None

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from bridge.common import cli, storage
-from bridge.common.record import Count, CountOrNone, check
+from bridge.common.record import Count, WholeNumber, check
 from bridge.model.checkpoint import save_model
 from bridge.model.registry import build_model
 from bridge.simulator.scene import ImageSide
@@ -41,9 +41,9 @@ class DemoConfig:
     """Epochs of training."""
     image_size: tuple[ImageSide, ImageSide] = (120, 160)
     """Height and width of the images in pixels."""
-    num_workers: CountOrNone = 1
+    num_workers: WholeNumber = 1
     """Training processes."""
-    seed: CountOrNone = 0
+    seed: WholeNumber = 0
     """Of everything random."""
     num_cpus: Count | None = None
     """CPUs of the local cluster that is started where none is running; default: all."""

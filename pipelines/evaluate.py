@@ -22,7 +22,7 @@ import torch
 from bridge.common import cli, storage
 from bridge.common.errors import InputError
 from bridge.common.progress import progress
-from bridge.common.record import CountOrNone, check
+from bridge.common.record import WholeNumber, check
 from bridge.dataset.manifest import open_manifest
 from bridge.dataset.roles import QUERY
 from bridge.evaluation.method import blur_severities, estimates
@@ -53,11 +53,11 @@ class EvaluateConfig:
     """Folder of the report."""
     title: str = "Retrieval robust to object motion blur"
     """Heading of the report."""
-    galleries_per_level: CountOrNone = 2
+    galleries_per_level: WholeNumber = 2
     """Random queries of each blur level whose results are shown."""
-    extreme_galleries: CountOrNone = 3
+    extreme_galleries: WholeNumber = 3
     """Best queries, worst queries and hardest distractors that are shown, of each so many."""
-    seed: CountOrNone = 0
+    seed: WholeNumber = 0
     """Of the random choices among queries."""
 
     def __post_init__(self) -> None:

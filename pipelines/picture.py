@@ -21,7 +21,7 @@ from annotated_types import MinLen
 
 from bridge.common import cli, storage
 from bridge.common.errors import InputError
-from bridge.common.record import Count, CountOrNone, check
+from bridge.common.record import Count, WholeNumber, check
 from bridge.dataset.labels import read_labels
 from bridge.dataset.manifest import open_manifest
 from bridge.dataset.roles import DATABASE, DISTRACTOR, QUERY
@@ -50,7 +50,7 @@ class PictureConfig:
     """The picture, a JPEG of 300 kB at most."""
     query: str | None = None
     """The image_id of a query of the index; default: a typical one of the most blurred."""
-    windows: Annotated[tuple[CountOrNone, ...], MinLen(2)] = (
+    windows: Annotated[tuple[WholeNumber, ...], MinLen(2)] = (
         0,
         2,
         4,

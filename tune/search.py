@@ -13,10 +13,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Annotated, Any
 
 import optuna
 import ray.tune
+from annotated_types import Ge, Le, MinLen
 from ray.tune.integration.ray_train import TuneReportCallback
 from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search.optuna import OptunaSearch
@@ -24,7 +25,9 @@ from ray.tune.search.optuna import OptunaSearch
 from bridge.common import cli, storage
 from bridge.common.errors import InputError
 from bridge.common.identity import refuse_difference
+from bridge.common.record import Count, WholeNumber, check
 from bridge.dataset.manifest import open_manifest
+from bridge.training.bliss import MAX_RANGE
 from bridge.training.presets import PresetName
 from bridge.training.validation import CHOICE
 from pipelines import train
@@ -35,6 +38,8 @@ from pipelines.stages.train_options import (
     absolute_weights,
     trainings,
 )
+
+Range = Annotated[int, Ge(0), Le(MAX_RANGE)]
 
 SEARCH_FILE = "search.json"
 BEST_FILE = "best.json"
@@ -50,22 +55,25 @@ class SearchConfig:
     """The dataset; the default one is synthesised where it does not exist yet."""
     out: str = "runs/search"
     """Folder of the search, on storage that all nodes share."""
-    num_trials: int = 4
+    num_trials: Count = 4
     """Configurations to try."""
-    epochs: int = 2
+    epochs: Count = 2
     """Epochs of a trial that is not stopped early."""
-    ranges: tuple[int, ...] = (1, 3, 5)
+    ranges: Annotated[tuple[Range, ...], MinLen(1)] = (1, 3, 5)
     """Contrastive ranges to choose from: the paper's S, M and L."""
-    workers_per_trial: int = 1
+    workers_per_trial: Count = 1
     """Training processes of one trial."""
-    concurrent_trials: int | None = None
+    concurrent_trials: Count | None = None
     """Trials at a time; default: as many as the GPUs allow, or one."""
     weights: str = "imagenet"
     """Initial backbone: imagenet, none, or a file of weights."""
-    seed: int = 0
+    seed: WholeNumber = 0
     """Of the proposals and of every trial."""
-    num_cpus: int | None = None
+    num_cpus: Count | None = None
     """CPUs of the local cluster that is started where none is running; default: all."""
+
+    def __post_init__(self) -> None:
+        check(self)
 
     def identity(self) -> dict[str, Any]:
         """The options that decide the trials, as JSON."""
@@ -112,9 +120,6 @@ def make_trial(base: TrainConfig) -> Callable[[dict[str, Any]], None]:
 
 def run(config: SearchConfig) -> dict[str, Any]:
     """Search, or continue, and write the best configuration."""
-    for name in ("num_trials", "epochs", "workers_per_trial"):
-        if getattr(config, name) < 1:
-            raise InputError(f"--{name.replace('_', '-')} must be at least 1.")
     out = storage.absolute(config.out)
     _check_identity(config, out)
     cluster.connect(config.num_cpus, dashboard=True)

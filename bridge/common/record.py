@@ -42,7 +42,7 @@ _SHOULD = re.compile(r"^\w+ should")
 
 Count = Annotated[int, Ge(1)]
 """At least one."""
-CountOrNone = Annotated[int, Ge(0)]
+WholeNumber = Annotated[int, Ge(0)]
 """At least zero."""
 Positive = Annotated[float, Gt(0), AllowInfNan(False)]
 NonNegative = Annotated[float, Ge(0), AllowInfNan(False)]

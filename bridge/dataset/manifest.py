@@ -12,7 +12,7 @@ from pydantic import Field
 
 from bridge.common import storage
 from bridge.common.errors import InputError
-from bridge.common.record import CountOrNone, read_record, to_json, uncollected
+from bridge.common.record import WholeNumber, read_record, to_json, uncollected
 from bridge.dataset.schema import SCHEMA_VERSION
 from bridge.dataset.shards import ShardRecord
 
@@ -136,8 +136,8 @@ class _Shard(ShardRecord):
     """A shard as it stands in the file."""
 
     objects: tuple[str, ...]
-    trajectories: CountOrNone
-    by_blur_level: dict[_Level, CountOrNone]
+    trajectories: WholeNumber
+    by_blur_level: dict[_Level, WholeNumber]
     rejected_items: tuple[Rejection, ...]
 
 

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from bridge.common import storage
 from bridge.common.errors import InputError
-from bridge.common.record import CountOrNone
+from bridge.common.record import WholeNumber
 from bridge.dataset.schema import ROWS_PER_GROUP
 
 
@@ -25,8 +25,8 @@ class ShardRecord:
     path: str
     """Relative to the dataset, e.g. `data/train-00000-of-00012.parquet`."""
     split: str
-    rows: CountOrNone
-    bytes: CountOrNone
+    rows: WholeNumber
+    bytes: WholeNumber
     sha256: str
 
 

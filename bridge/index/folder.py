@@ -24,7 +24,7 @@ from numpy.typing import ArrayLike
 
 from bridge.common import storage
 from bridge.common.errors import InputError
-from bridge.common.record import Count, CountOrNone, from_json, to_json
+from bridge.common.record import Count, WholeNumber, from_json, to_json
 from bridge.dataset.labels import boxes_of
 from bridge.dataset.roles import DATABASE, DISTRACTOR
 from bridge.dataset.shards import encode_parquet
@@ -71,7 +71,7 @@ class PartRecord:
 
     path: str
     role: str
-    rows: CountOrNone
+    rows: WholeNumber
     sha256: str
     key: str
     """Hash of the model and of the images in the part: parts of one key have the same content."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal, get_args
 
 from bridge.common.errors import InputError
-from bridge.common.record import Count, CountOrNone, NonNegative, Positive, check
+from bridge.common.record import Count, NonNegative, Positive, WholeNumber, check
 
 Norm = Literal["none", "folded", "frozen", "batch"]
 MethodName = Literal["bridge"]
@@ -45,7 +45,7 @@ class ModelConfig:
     """Subtract ImageNet's mean and divide by its standard deviation; the paper only scales."""
     descriptor_dim: Count = 128
     """d."""
-    num_classes: CountOrNone = 792
+    num_classes: WholeNumber = 792
     """N: training objects; 0 leaves the classifier out."""
     classifier: Literal["curricular", "arcface"] = "curricular"
     """CurricularFace (behind the published numbers) or ArcFace (the paper's Eq. 10)."""

@@ -23,7 +23,7 @@ from bridge.blur import (
     composite,
     eight_bit,
 )
-from bridge.common.record import Count, CountOrNone, check
+from bridge.common.record import Count, WholeNumber, check
 from bridge.simulator.background import Backgrounds
 from bridge.simulator.filters import FilterName, is_kept
 from bridge.simulator.meshes.mesh import Mesh
@@ -71,7 +71,7 @@ class SimulatorConfig:
     renderer: RendererName = "raster"
     subframe_step: SubframeStep = 1.0
     tries: Count = 5
-    seed: CountOrNone = 0
+    seed: WholeNumber = 0
     background_per_image: bool = False
     filter: FilterName = "coverage"
     erosion_pixels: Count = 1

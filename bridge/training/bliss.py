@@ -16,7 +16,7 @@ from annotated_types import Ge, Le
 
 from bridge.common.chance import rng_for
 from bridge.common.errors import InputError
-from bridge.common.record import CountOrNone, check
+from bridge.common.record import WholeNumber, check
 
 MAX_RANGE = 9
 """Between the blur levels 1 and 10; at this range no pair of images is ruled out by its levels."""
@@ -36,9 +36,9 @@ class BlissConfig:
     contrastive_range: Annotated[int, Ge(0), Le(MAX_RANGE)] = 5
     """r: samples have positions within r of the query's, in blur levels (0..9). The training
     selection has the levels 1..6, so that 5 or more is no restriction with window "level"."""
-    num_positives: CountOrNone = 1
+    num_positives: WholeNumber = 1
     """N_p: images of the query's object, from other trajectories."""
-    num_negatives: CountOrNone = 5
+    num_negatives: WholeNumber = 5
     """N_n: images of other objects."""
     window: Literal["level", "severity"] = "level"
     """What the range compares: blur levels as in the paper, or 10 times the blur severity, which

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Lt
 
-from bridge.common.record import Count, CountOrNone, Positive, check
+from bridge.common.record import Count, Positive, WholeNumber, check
 from bridge.training.augmentation import Augmentation
 from bridge.training.bliss import BlissConfig
 from bridge.training.losses import LossConfig
@@ -26,7 +26,7 @@ class Recipe:
 
     epochs: Count = 30
     """Passes over the training selection: every image is a query once per epoch."""
-    steps: CountOrNone = 0
+    steps: WholeNumber = 0
     """Optimisation steps in all, instead of whole epochs; 0: as many as the epochs have."""
     batch_size: Count = 32
     """Tuples per optimisation step, over all workers together."""
@@ -34,7 +34,7 @@ class Recipe:
     """Of Adam."""
     schedule: Literal["constant", "cosine"] = "constant"
     """Learning rate over time; cosine ends at 0."""
-    warmup_steps: CountOrNone = 0
+    warmup_steps: WholeNumber = 0
     """Steps over which the learning rate rises from 0, at most a third of all."""
     ema_decay: Annotated[float, Ge(0), Lt(1)] = 0.0
     """Validate and keep a running average of the weights with this decay per step; 0: none."""
@@ -44,11 +44,11 @@ class Recipe:
     """What the blur head learns: 1 - BS (eroded), or the mean opacity without erosion."""
     sharp_only: bool = False
     """Train on the sharp image of each trajectory only (the paper's Ours-sharp)."""
-    validate_every: CountOrNone = 0
+    validate_every: WholeNumber = 0
     """Steps between validations, besides those after each epoch; 0: none."""
     log_every: Count = 20
     """Steps between lines of metrics."""
-    seed: CountOrNone = 0
+    seed: WholeNumber = 0
     """Of the initial weights, the selection, the plan and the augmentation."""
     bliss: BlissConfig = field(default_factory=BlissConfig)
     """Selection of the contrastive samples."""

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from bridge.common import cli, storage
 from bridge.common.errors import InputError
 from bridge.common.images import ImageFormat
-from bridge.common.record import Count, CountOrNone, Share, check, from_json, to_json
+from bridge.common.record import Count, Share, WholeNumber, check, from_json, to_json
 from bridge.dataset.manifest import open_manifest
 from bridge.simulator import (
     Backgrounds,
@@ -78,7 +78,7 @@ class SynthesizeConfig:
     """Pixels that the silhouette loses on each side before blur severity is measured: 1 as in the
     published code, 3 as in the paper's text."""
     realism: Realism = field(default_factory=Realism)
-    seed: CountOrNone = 0
+    seed: WholeNumber = 0
     """Of everything random."""
     trajectories_per_shard: Count = 90
     """Size of a shard; 90 trajectories are 990 images, 25 to 40 MB at 240x320."""

@@ -11,7 +11,7 @@ from annotated_types import Ge
 
 from bridge.common import storage
 from bridge.common.errors import InputError
-from bridge.common.record import Count, CountOrNone, NonNegative, Positive, check
+from bridge.common.record import Count, NonNegative, Positive, WholeNumber, check
 from bridge.model.config import PAPER, MethodName, ModelConfig
 from bridge.training.presets import PRESETS, PresetName
 from bridge.training.recipe import Compute, Recipe
@@ -47,7 +47,7 @@ class TrainConfig:
     """Whether each worker has a GPU; default: where the cluster has any."""
     weights: str = "imagenet"
     """Initial backbone: imagenet, none, or a file of weights."""
-    checkpoint_every: CountOrNone = 500
+    checkpoint_every: WholeNumber = 500
     """Steps between checkpoints, besides those at each validation; 0: none."""
     resize_interval: NonNegative = 60.0
     """Seconds between looks for room for more workers of an elastic run."""

@@ -30,7 +30,7 @@ def test_sampled_values_reach_the_trainer() -> None:
 
 
 def test_bad_input(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="--num-trials"):
+    with pytest.raises(InputError, match="`num_trials`"):
         search.run(SearchConfig(num_trials=0))
     with pytest.raises(InputError, match="not a dataset"):
         search.run(SearchConfig(data=str(tmp_path), out=str(tmp_path / "out")))

@@ -14,10 +14,10 @@ from annotated_types import MinLen
 from bridge.common.errors import InputError
 from bridge.common.record import (
     Count,
-    CountOrNone,
     NonNegative,
     Positive,
     Share,
+    WholeNumber,
     check,
     from_json,
     read_record,
@@ -29,7 +29,7 @@ from bridge.common.record import (
 @dataclass(frozen=True)
 class Options:
     steps: Count = 10
-    spare: CountOrNone = 0
+    spare: WholeNumber = 0
     pace: Positive = 1.0
     weight: NonNegative = 0.5
     share: Share = 0.5
@@ -45,7 +45,7 @@ class Options:
 @dataclass(frozen=True)
 class Part:
     name: str
-    rows: CountOrNone
+    rows: WholeNumber
 
 
 @dataclass(frozen=True)
