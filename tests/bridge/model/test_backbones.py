@@ -138,7 +138,7 @@ def test_weights_that_cannot_be_downloaded(
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(InputError, match="--weights FILE.*--weights none"):
+    with pytest.raises(InputError, match="`weights` as a file"):
         build_backbone(name, norm="frozen", weights="imagenet")
 
 

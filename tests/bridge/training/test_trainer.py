@@ -270,7 +270,7 @@ def test_any_seed_trains(dataset: Path, seed: int) -> None:
 
 def test_a_training_without_any_loss_is_refused(dataset: Path) -> None:
     nothing = LossConfig(contrastive=0, classification=0, blur=0, localisation=0)
-    with pytest.raises(InputError, match="no loss is left"):
+    with pytest.raises(InputError, match="lacks a head for every loss"):
         make_trainer(dataset, replace(RECIPE, loss=nothing), validate=False)
 
 
