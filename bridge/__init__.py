@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from bridge.common.lazy import names_in
+
 if TYPE_CHECKING:
     from bridge.model.checkpoint import load
     from bridge.model.registry import create_model
@@ -18,18 +20,12 @@ if TYPE_CHECKING:
 __all__ = ["__version__", "create_model", "load"]
 
 
+_resolve = names_in(__name__, {"model.checkpoint": ("load",), "model.registry": ("create_model",)})
+
+
 def __getattr__(name: str) -> Any:
-    """Resolve the public names on first use: the network's libraries take seconds to import."""
-    if name == "load":
-        from bridge.model.checkpoint import load
-
-        return load
-    if name == "create_model":
-        from bridge.model.registry import create_model
-
-        return create_model
     if name == "__version__":
         from importlib.metadata import version
 
         return version("bridge-retrieval")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return _resolve(name)

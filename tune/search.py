@@ -17,7 +17,7 @@ from typing import Annotated, Any
 
 import optuna
 import ray.tune
-from annotated_types import Ge, Le, MinLen
+from annotated_types import MinLen
 from ray.tune.integration.ray_train import TuneReportCallback
 from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search.optuna import OptunaSearch
@@ -27,7 +27,7 @@ from bridge.common.errors import InputError
 from bridge.common.identity import refuse_difference
 from bridge.common.record import Count, WholeNumber, check
 from bridge.dataset.manifest import open_manifest
-from bridge.training.bliss import MAX_RANGE
+from bridge.training.bliss import ContrastiveRange
 from bridge.training.presets import PresetName
 from bridge.training.validation import CHOICE
 from pipelines import train
@@ -38,8 +38,6 @@ from pipelines.stages.train_options import (
     absolute_weights,
     trainings,
 )
-
-Range = Annotated[int, Ge(0), Le(MAX_RANGE)]
 
 SEARCH_FILE = "search.json"
 BEST_FILE = "best.json"
@@ -59,7 +57,7 @@ class SearchConfig:
     """Configurations to try."""
     epochs: Count = 2
     """Epochs of a trial that is not stopped early."""
-    ranges: Annotated[tuple[Range, ...], MinLen(1)] = (1, 3, 5)
+    ranges: Annotated[tuple[ContrastiveRange, ...], MinLen(1)] = (1, 3, 5)
     """Contrastive ranges to choose from: the paper's S, M and L."""
     workers_per_trial: Count = 1
     """Training processes of one trial."""

@@ -21,6 +21,8 @@ from bridge.common.record import WholeNumber, check
 MAX_RANGE = 9
 """Between the blur levels 1 and 10; at this range no pair of images is ruled out by its levels."""
 
+ContrastiveRange = Annotated[int, Ge(0), Le(MAX_RANGE)]
+
 WINDOW_TOLERANCE = 1e-4
 """Positions this much further apart than the range are still within it: they are float32."""
 
@@ -33,7 +35,7 @@ class BlissConfig:
         InputError: the range is not in 0..9, or a number of samples is negative.
     """
 
-    contrastive_range: Annotated[int, Ge(0), Le(MAX_RANGE)] = 5
+    contrastive_range: ContrastiveRange = 5
     """r: samples have positions within r of the query's, in blur levels (0..9). The training
     selection has the levels 1..6, so that 5 or more is no restriction with window "level"."""
     num_positives: WholeNumber = 1

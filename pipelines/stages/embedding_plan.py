@@ -21,7 +21,7 @@ from bridge.dataset.labels import Labels, paths_of_split, read_labels, read_labe
 from bridge.dataset.manifest import Manifest
 from bridge.dataset.roles import DATABASE, DATABASE_PER_LEVEL, DISTRACTOR, QUERY
 from bridge.dataset.schema import DISTRACTOR_SPLIT, REAL_SPLIT, TEST_SPLIT
-from bridge.dataset.selections import open_selections
+from bridge.dataset.selections import Selections, open_selections
 from bridge.dataset.shards import open_shard
 from bridge.dataset.splits import distractor_rows
 from bridge.index.folder import PartRecord
@@ -112,15 +112,18 @@ def plan_parts(
 
 def _roles(path: str, manifest: Manifest, seed: int) -> Iterator[tuple[str, str, Iterable[Places]]]:
     """The images of a dataset by what they are in the evaluation (Sec. 5)."""
+    selections = open_selections(path, manifest, seed)
     for split in (TEST_SPLIT, REAL_SPLIT):
-        for role, places in _searched(path, manifest, seed, split).items():
+        for role, places in _searched(path, manifest, selections, split).items():
             yield split, role, [places]
     yield DISTRACTOR_SPLIT, DISTRACTOR, _distractors(path, manifest)
 
 
-def _searched(path: str, manifest: Manifest, seed: int, split: str) -> dict[str, Places]:
+def _searched(
+    path: str, manifest: Manifest, selections: Selections, split: str
+) -> dict[str, Places]:
     labels = read_labels(path, manifest, split)
-    sides = open_selections(path, manifest, seed).queries_and_database(labels, split)
+    sides = selections.queries_and_database(labels, split)
     rows = {QUERY: sides.queries, DATABASE: sides.database, DATABASE_PER_LEVEL: sides.per_level}
     return {role: np.stack([labels.shard[r], labels.row[r]]) for role, r in rows.items()}
 
