@@ -31,8 +31,9 @@ def options(config: TrainConfig, out: Path) -> list[str]:
     words = ["--out", str(out), "--num-workers", str(config.num_workers), "--cpus-per-worker", "1"]
     words += ["--num-cpus", "2", "--checkpoint-every", str(config.checkpoint_every)]
     words += ["--resize-interval", str(config.resize_interval)]
-    for name, value in config.identity().items():
-        option = name.replace("_", "-")
+    for path, value in config.identity().items():
+        # Groups add no prefix: recipe.batch_size is --batch-size.
+        option = path.rpartition(".")[2].replace("_", "-")
         if isinstance(value, bool):
             words.append(f"--{option}" if value else f"--no-{option}")
         else:
