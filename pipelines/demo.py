@@ -20,7 +20,7 @@ from bridge.common import cli, storage
 from bridge.common.record import Count, WholeNumber, check
 from bridge.model.checkpoint import save_model
 from bridge.model.registry import build_model
-from bridge.simulator.scene import ImageSide
+from bridge.simulator.config import ImageSide
 from pipelines import build_index, evaluate, synthesize, train
 from pipelines.stages.train_options import trainings
 
