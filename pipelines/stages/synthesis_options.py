@@ -148,7 +148,7 @@ def parse(argv: Sequence[str], description: str | None) -> SynthesizeConfig:
     kind = cli.given_option("--kind", argv) or "dataset"
     # An unknown kind is for the parser to refuse.
     presets = PRESETS.get(kind, PRESETS["dataset"])
-    return cli.parse_with_preset(presets, lambda: "demo", description=description, argv=argv)
+    return cli.parse_with_preset(presets, "demo", description=description, argv=argv)
 
 
 def from_identity(options: Any) -> SynthesizeConfig | None:
