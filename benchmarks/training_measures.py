@@ -31,10 +31,11 @@ from bridge.model.config import ModelConfig
 from bridge.model.method import RetrievalModel
 from bridge.model.registry import build_model
 from bridge.training.bliss import BlissConfig, BlissSampler
-from bridge.training.data import Batch, TrainingData, prefetch, select_training_images
+from bridge.training.data import Batch, TrainingData, prefetch
 from bridge.training.losses import LossInputs, joint_loss
 from bridge.training.presets import Preset
 from bridge.training.recipe import Compute, Recipe
+from bridge.training.selection import select_training_images
 from bridge.training.trainer import Trainer
 
 ROUNDS = 3

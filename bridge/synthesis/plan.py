@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import Literal, overload
+from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,9 +19,8 @@ from bridge.common.chance import rng_for
 from bridge.dataset.schema import DISTRACTOR_SPLIT, SPLITS
 from bridge.dataset.shards import shard_path
 from bridge.dataset.splits import split_objects
-from bridge.simulator import ObjectEntry
-
-Kind = Literal["dataset", "distractors"]
+from bridge.simulator.config import Kind
+from bridge.simulator.objects.catalogue import ObjectEntry
 
 
 @dataclass(frozen=True)
