@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import re
-from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -14,10 +13,11 @@ from torch.utils.checkpoint import checkpoint
 from bridge.common import storage
 from bridge.common.errors import InputError
 from bridge.model.config import Norm
+from bridge.model.efficientnet import NUM_FEATURES, efficientnet_lite0
 from bridge.model.folding import CALIBRATION_SIZE, calibrate, fold_norms, photo_noise
+from bridge.model.resnet import BLOCKS, resnet
 from bridge.model.weights import load_exactly, pair_in_order, parse_tensors, read_tensors
 
-TORCHVISION = re.compile(r"resnet(18|34|50|101|152)")
 PACKAGED = "tf_efficientnet_lite0"
 """The network whose ImageNet weights come with a pip package."""
 PACKAGED_FILE = "efficientnet-lite0-57934424.pth"
@@ -46,13 +46,10 @@ class Backbone(nn.Module):
                 self.net.set_grad_checkpointing(again)
             return self.net.forward_features(images)
         features = images
-        for stage in self.net:
-            for part in stage if isinstance(stage, nn.Sequential) else (stage,):
-                # Activation functions may work in place, on what would have to be kept.
-                kept = again and next(part.parameters(), None) is not None
-                features = (
-                    checkpoint(part, features, use_reentrant=False) if kept else part(features)
-                )
+        for part in _parts(self.net):
+            # Activation functions may work in place, on what would have to be kept.
+            kept = again and next(part.parameters(), None) is not None
+            features = checkpoint(part, features, use_reentrant=False) if kept else part(features)
         return features
 
     def train(self, mode: bool = True) -> Backbone:
@@ -65,13 +62,19 @@ class Backbone(nn.Module):
         return self
 
 
+def _parts(net: nn.Sequential) -> Iterator[nn.Module]:
+    """What runs one after the other in sequences of sequences."""
+    for part in net:
+        yield from _parts(part) if isinstance(part, nn.Sequential) else (part,)
+
+
 def build_backbone(
     name: str, *, norm: Norm = "none", weights: str = "none", keep_stem_pool: bool = False
 ) -> Backbone:
     """Build an encoder [B, 3, H, W] -> [B, C, h, w].
 
     Args:
-        name: resnet18 .. resnet152 (torchvision, all four stages), else a model of timm.
+        name: resnet18 .. resnet152 (torchvision's, all four stages), else a model of timm.
             The paper's is resnet50.
         norm: what becomes of BatchNorm layers. "none": removed, the convolutions as they are (the
             paper's); "folded": removed, their effect kept in the convolutions; "frozen":
@@ -85,8 +88,10 @@ def build_backbone(
         InputError: an unknown name, a network that gives no map, weights that cannot be had or
             do not fit.
     """
-    if TORCHVISION.fullmatch(name):
-        backbone = _torchvision(name, weights, keep_stem_pool)
+    if name in BLOCKS:
+        backbone = _resnet(name, weights, keep_stem_pool)
+    elif name == PACKAGED:
+        backbone = _efficientnet(weights)
     else:
         backbone = _timm(name, weights)
     if norm in ("none", "folded") and weights == "none":
@@ -101,16 +106,10 @@ def build_backbone(
     return backbone.train()
 
 
-def _torchvision(name: str, weights: str, keep_stem_pool: bool) -> Backbone:
-    from torchvision import models
-
-    net = models.get_model(name, weights=None)
-    num_features = net.fc.in_features
-    stages = ["conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4"]
-    layers = OrderedDict((stage, getattr(net, stage)) for stage in stages)
+def _resnet(name: str, weights: str, keep_stem_pool: bool) -> Backbone:
+    encoder, num_features = resnet(name)
     if not keep_stem_pool:
-        del layers["maxpool"]
-    encoder = nn.Sequential(layers)
+        del encoder.maxpool
     if weights != "none":
         tensors = _download(name) if weights == "imagenet" else read_tensors(weights)
         encoder_tensors = {k: v for k, v in tensors.items() if not k.startswith("fc.")}
@@ -147,12 +146,21 @@ def _verified(data: bytes, path: Path, advice: str) -> dict[str, torch.Tensor]:
     return parse_tensors(data, str(path))
 
 
+def _efficientnet(weights: str) -> Backbone:
+    net = efficientnet_lite0()
+    if weights != "none":
+        tensors = _packaged() if weights == "imagenet" else read_tensors(weights)
+        _load_timm(net, tensors, ("classifier",), f"{weights} weights")
+    return Backbone(net, NUM_FEATURES)
+
+
 def _timm(name: str, weights: str) -> Backbone:
+    # Longer to import than torch: only for networks that are not here.
     import timm
 
     if not timm.is_model(name):
         raise InputError(f"There is no backbone named {name!r} in torchvision's ResNets or timm.")
-    download = weights == "imagenet" and name != PACKAGED
+    download = weights == "imagenet"
     try:
         net = timm.create_model(name, pretrained=download, num_classes=0)
     # Several libraries take part in a download, each with errors of its own.
@@ -160,23 +168,27 @@ def _timm(name: str, weights: str) -> Backbone:
         if not download:
             raise
         raise _unavailable(name) from error
-    if weights != "none" and not download:
-        _load_timm(net, name, weights)
+    if weights not in ("none", "imagenet"):
+        last = net.default_cfg["classifier"]
+        last = (last,) if isinstance(last, str) else last
+        _load_timm(net, read_tensors(weights), last, f"{weights} weights")
     backbone = Backbone(net, net.num_features)
     _prepare(backbone, name, net.default_cfg["input_size"])
     return backbone
 
 
-def _load_timm(net: nn.Module, name: str, weights: str) -> None:
-    """Load a file with timm's names, or EfficientNet-Lite's with those of its first port."""
-    tensors = _packaged() if weights == "imagenet" else read_tensors(weights)
-    last = net.default_cfg["classifier"]
-    last = (last,) if isinstance(last, str) else last
+def _load_timm(
+    net: nn.Module, tensors: Mapping[str, torch.Tensor], last: Sequence[str], source: str
+) -> None:
+    """Load tensors of timm's names, or EfficientNet-Lite's with those of its first port.
+
+    Those of the `last` layers, which classify, are left out.
+    """
     drop = tuple(f"{layer}." for layer in (*last, "_fc"))
     tensors = {k: v for k, v in tensors.items() if not k.startswith(drop)}
     if "_conv_stem.weight" in tensors:
-        tensors = pair_in_order(tensors, list(net.state_dict()), f"{weights} weights")
-    load_exactly(net, tensors, f"{weights} weights")
+        tensors = pair_in_order(tensors, list(net.state_dict()), source)
+    load_exactly(net, tensors, source)
 
 
 def _packaged() -> dict[str, torch.Tensor]:
