@@ -77,7 +77,7 @@ def test_every_option_sets_one_field() -> None:
     configs = [config for presets in SYNTHESES.values() for config in presets.values()]
     trained = [config for method in METHODS for config in trainings(method).values()]
     for config in (*configs, *trained):
-        options_of(type(config), config, flat=True)
+        options_of(type(config), config)
 
 
 @pytest.mark.parametrize(

@@ -204,12 +204,10 @@ def _parsed_with(
     default = presets.get(name)
     if default is None:
         raise InputError(f"There is no preset {name!r}: choose one of {', '.join(presets)}.")
-    options_of(type(default), default, flat=True)
+    options_of(type(default), default)
     return parsed(
         type(default),
         default=default,
         args=list(argv),
         description=description,
-        # Options of nested groups keep their plain names: --epochs, not --recipe.epochs.
-        config=(tyro.conf.OmitArgPrefixes,),
     )

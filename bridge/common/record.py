@@ -227,5 +227,5 @@ def _checked_fields(kind: Any) -> dict[str, Any]:
     return {
         field.name: hints[field.name]
         for field in dataclasses.fields(kind)
-        if not dataclasses.is_dataclass(hints[field.name])
+        if not dataclasses.is_dataclass(getattr(hints[field.name], "__origin__", hints[field.name]))
     }

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import tyro
+
 from bridge.common import cli, storage
 from bridge.common.errors import InputError
 from bridge.common.picture_options import ImageFormat
@@ -65,7 +67,7 @@ class SynthesizeConfig:
     erosion_pixels: Count = 1
     """Pixels that the silhouette loses on each side before blur severity is measured: 1 as in the
     published code, 3 as in the paper's text."""
-    realism: Realism = field(default_factory=Realism)
+    realism: tyro.conf.OmitArgPrefixes[Realism] = field(default_factory=Realism)
     seed: WholeNumber = 0
     """Of everything random."""
     trajectories_per_shard: Count = 90

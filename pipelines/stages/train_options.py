@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any
 
+import tyro
 from annotated_types import Ge
 
 from bridge.common import storage
@@ -59,9 +60,10 @@ class TrainConfig:
     """CPUs of the local cluster that is started where none is running; default: all."""
     dry_run: bool = False
     """Only print what would be trained and what it would cost."""
-    model: ModelConfig = PAPER
-    recipe: Recipe = field(default_factory=Recipe)
-    compute: Compute = field(default_factory=Compute)
+    # Options of groups keep their plain names: --epochs, not --recipe.epochs.
+    model: tyro.conf.OmitArgPrefixes[ModelConfig] = PAPER
+    recipe: tyro.conf.OmitArgPrefixes[Recipe] = field(default_factory=Recipe)
+    compute: tyro.conf.OmitArgPrefixes[Compute] = field(default_factory=Compute)
 
     def __post_init__(self) -> None:
         check(self)

@@ -16,6 +16,7 @@ from bridge.index.catalogue import Catalogue
 from bridge.index.folder import open_index_manifest
 from pipelines import search
 from pipelines.search import SearchConfig, picture_paths
+from tests.children import command
 from tests.searchable import make_index, make_model
 
 
@@ -133,3 +134,12 @@ def test_named_files_are_taken_whatever_their_suffix(tmp_path: Path) -> None:
     odd = tmp_path / "picture.dat"
     odd.write_bytes(encode(np.zeros((8, 8, 3), np.uint8)))
     assert list(picture_paths([odd])) == [odd] and list(picture_paths([tmp_path])) == []
+
+
+def test_a_search_starts_no_cluster(index: Path, pictures: Path, tmp_path: Path) -> None:
+    ended = command(
+        "pipelines.search", ["--index", str(index), "--images", str(pictures)], tmp_path
+    )
+    assert ended.code == 0 and "a10.JPG" in ended.output, ended.errors
+    assert ended.has("torch", "faiss") == {"torch", "faiss"}
+    assert ended.has("ray", "numba", "matplotlib", "fastapi", "timm", "jinja2") == set()

@@ -7,11 +7,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from bridge.simulator.meshes.closed_parts import closed_parts
 from bridge.simulator.meshes.mipmaps import has_holes, pack_textures
-from bridge.simulator.meshes.normals import smooth_between_creases
-from bridge.simulator.meshes.simplification import simplify
 from bridge.simulator.meshes.surface import MeshError, Remark, Surface
+
+# What compiles kernels is imported where a mesh is built: catalogues of objects do without.
 
 MAX_TRIANGLES = 200_000
 """Larger meshes are simplified; on images of these sizes the difference cannot be seen."""
@@ -82,6 +81,8 @@ def build_mesh(surfaces: Sequence[Surface], adjusted: Sequence[Remark] = ()) -> 
     if given - sound > TOLD_LOSS * given:
         remarks.append(("dropped_triangles", f"{given - sound:,} of {given:,}"))
     if sound > MAX_TRIANGLES:
+        from bridge.simulator.meshes.simplification import simplify
+
         parts = _sound(simplify(parts, MAX_TRIANGLES))
         left = sum(len(part.faces) for part in parts)
         remarks.append(("simplified", f"{sound:,} to {left:,} triangles"))
@@ -152,6 +153,8 @@ def _with_normals(surface: Surface) -> Surface:
         # Mirrored parts contradict their normals.
         against = (_cross(vertices, faces) * normals[faces].sum(axis=1)).sum(axis=1) < 0
         return replace(surface, faces=np.where(against[:, None], faces[:, ::-1], faces))
+    from bridge.simulator.meshes.normals import smooth_between_creases
+
     source, normals, faces = smooth_between_creases(vertices, faces)
     return replace(
         surface,
@@ -169,6 +172,8 @@ def _cross(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
 
 
 def _join(parts: Sequence[Surface], remarks: Sequence[Remark]) -> Mesh:
+    from bridge.simulator.meshes.closed_parts import closed_parts
+
     textures = {id(part.texture): part.texture for part in parts if part.texture is not None}
     row = {key: i for i, key in enumerate(textures)}
     texels, mips = pack_textures(list(textures.values()))

@@ -20,7 +20,7 @@ class Inner:
 class Options:
     preset: str = "paper"
     size: tuple[int, int] = (240, 320)
-    inner: Inner = field(default_factory=Inner)
+    inner: tyro.conf.OmitArgPrefixes[Inner] = field(default_factory=Inner)
 
 
 PRESETS = {"paper": Options(), "quick": Options("quick", (60, 80), Inner(20))}
@@ -116,21 +116,32 @@ class Derived(Other):
 class WithTop:
     preset: str = "a"
     epochs: int = 2
-    inner: Inner = field(default_factory=Inner)
+    inner: tyro.conf.OmitArgPrefixes[Inner] = field(default_factory=Inner)
 
 
 @dataclass(frozen=True)
 class TwoGroups:
     preset: str = "a"
-    inner: Inner = field(default_factory=Inner)
-    other: Other = field(default_factory=Other)
+    inner: tyro.conf.OmitArgPrefixes[Inner] = field(default_factory=Inner)
+    other: tyro.conf.OmitArgPrefixes[Other] = field(default_factory=Other)
 
 
 @dataclass(frozen=True)
 class OfDerivedGroup:
     preset: str = "a"
     size: int = 1
-    other: Other = field(default_factory=Derived)
+    other: tyro.conf.OmitArgPrefixes[Other] = field(default_factory=Derived)
+
+
+@dataclass(frozen=True)
+class Prefixed:
+    inner: Inner = field(default_factory=Inner)
+
+
+@dataclass(frozen=True)
+class PrefixedBesideTop:
+    epochs: int = 2
+    inner: Inner = field(default_factory=Inner)
 
 
 @dataclass(frozen=True)
@@ -180,7 +191,13 @@ def test_options_are_what_the_parser_takes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "named"), [(Options, "--inner.epochs"), (WithTop, "--epochs"), (Other, "--epochs")]
+    ("kind", "named"),
+    [
+        (Prefixed, "--inner.epochs"),
+        (PrefixedBesideTop, "--epochs"),
+        (Options, "--epochs"),
+        (Other, "--epochs"),
+    ],
 )
 def test_a_command_names_its_own_options(
     kind: type, named: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

@@ -14,7 +14,7 @@ from PIL import Image
 from bridge.blur import blur_level
 from bridge.common.errors import InputError
 from bridge.common.images import decode, encode
-from bridge.index import searcher as searcher_module
+from bridge.index import search as search_module
 from bridge.index.catalogue import Catalogue
 from bridge.index.folder import Descriptors, open_index_manifest, read_descriptors
 from bridge.index.search import search
@@ -123,7 +123,7 @@ def test_queries_are_embedded_in_the_precision_of_the_index(
         asked.append(queries)
         return search(index, queries, *rest, **more)
 
-    monkeypatch.setattr(searcher_module, "search", remember)
+    monkeypatch.setattr(search_module, "search", remember)
     entries = Catalogue(str(index), manifest).entries(range(8))
     Searcher(str(index)).search([entry.picture() for entry in entries])
     np.testing.assert_allclose(asked[0], stored.descriptors[:8], atol=1e-6)
