@@ -140,7 +140,7 @@ def make_artefacts(made: Artefacts, checkout: Path, python: str) -> None:
 
 def _write_model(rank: int, start: Barrier, folder: str) -> None:
     # Not above: torch would be in the memory of the process that watches.
-    from benchmarks.training_measures import new_model
+    from benchmarks.steps import new_model
     from bridge.model.checkpoint import save_model
     from bridge.training.presets import PRESETS
 
