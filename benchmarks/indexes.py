@@ -23,6 +23,7 @@ from benchmarks.report import Options, Table, save
 from bridge.common import cli, storage
 from bridge.common.record import Count
 from bridge.dataset.roles import DATABASE, QUERY
+from bridge.index.config import INDEX_TYPES, IndexType
 from bridge.index.folder import (
     IndexManifest,
     PartRecord,
@@ -30,12 +31,13 @@ from bridge.index.folder import (
     open_index_manifest,
     write_part,
 )
-from bridge.index.layouts import INDEX_TYPES, IndexType, Layout
+from bridge.index.layouts import Layout
 from bridge.index.quality import TOP, faiss_threads, latency_ms
 from bridge.index.search import open_search_index, search
 from pipelines.stages import cluster
+from pipelines.stages.index_options import IndexOptions
 from pipelines.stages.index_shards import sample_rows
-from pipelines.stages.indexing import IndexOptions, build_search_index
+from pipelines.stages.indexing import build_search_index
 
 TABLE = Table(
     "type | build s | size GB | ms, 1 query | ms per query, batch of 64 | recall@100",

@@ -29,7 +29,7 @@ from bridge.common.record import Count, Positive
 from bridge.simulator import Renderer, make_renderer
 from bridge.simulator.renderers.cycles import CyclesRenderer
 from bridge.simulator.renderers.gl import GLCanvas
-from pipelines.stages.synthesis_options import all_objects, open_backgrounds
+from pipelines.stages.synthesis_inputs import all_objects, open_backgrounds
 
 DEFAULT_STEP = 1.0
 """Sub-frame step of a dataset whose maker does not choose one."""

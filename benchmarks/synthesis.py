@@ -44,7 +44,7 @@ from bridge.simulator import (
 )
 from bridge.synthesis.plan import ShardTask, plan_shards, spread
 from bridge.synthesis.shard import make_rows, make_shard
-from pipelines.stages.synthesis_options import all_objects, open_backgrounds
+from pipelines.stages.synthesis_inputs import all_objects, open_backgrounds
 
 STAGES = Table("stage | CPU ms per image | share", "{stage} | {ms:.2f} | {share:.0%}")
 WORKERS = Table(

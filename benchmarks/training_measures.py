@@ -25,9 +25,10 @@ from bridge.common.images import Encoded, decode
 from bridge.dataset.manifest import open_manifest
 from bridge.model.config import ModelConfig
 from bridge.training.bliss import BlissConfig, BlissSampler
-from bridge.training.data import TrainingData, prefetch, select_training_images
+from bridge.training.data import TrainingData, prefetch
 from bridge.training.presets import Preset
 from bridge.training.recipe import Compute, Recipe
+from bridge.training.selection import select_training_images
 from bridge.training.trainer import Trainer
 
 TUPLES = 32

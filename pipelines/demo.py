@@ -14,13 +14,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
-
 from bridge.common import cli, storage
 from bridge.common.record import Count, WholeNumber, check
-from bridge.model.checkpoint import save_model
-from bridge.model.registry import build_model
-from bridge.simulator.scene import ImageSide
+from bridge.simulator.config import ImageSide
 from pipelines import build_index, evaluate, synthesize, train
 from pipelines.stages.train_options import trainings
 
@@ -125,6 +121,11 @@ def _stage(name: str, work: Callable[[], Any]) -> Any:
 
 def _untrained(config: train.TrainConfig, out: str) -> str:
     """The network as training begins: pretrained backbone, fresh heads."""
+    import torch
+
+    from bridge.model.checkpoint import save_model
+    from bridge.model.registry import build_model
+
     folder = storage.join(out, "untrained")
     torch.manual_seed(config.recipe.seed)
     # The classifier plays no part in a descriptor.
@@ -142,5 +143,10 @@ What next (after: source .venv/bin/activate):
   python tune/search.py""")
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """The command."""
     cli.main(run, DemoConfig, description=__doc__)
+
+
+if __name__ == "__main__":
+    main()

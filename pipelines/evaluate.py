@@ -10,99 +10,28 @@ Every protocol that the index has the images for is evaluated: `mixed`, `mixed_w
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from pathlib import PurePosixPath
-from typing import Any
-
-import numpy as np
-import torch
+from typing import TYPE_CHECKING
 
 from bridge.common import cli, storage
 from bridge.common.errors import InputError
-from bridge.common.progress import progress
-from bridge.common.record import WholeNumber, check
-from bridge.dataset.manifest import open_manifest
-from bridge.dataset.roles import QUERY
-from bridge.evaluation.method import blur_severities, estimates
-from bridge.evaluation.protocols import PROTOCOLS, Result, Task, tasks
-from bridge.evaluation.showcase import choose_queries, galleries, hardest_distractors
-from bridge.index.folder import (
-    Descriptors,
-    IndexManifest,
-    open_index_manifest,
-    read_descriptors,
-)
-from bridge.metrics import RetrievalResult, merge_results
-from bridge.report import Gallery, MethodResult, ReportData, write_report
-from bridge.report.gallery import HARDEST_DISTRACTORS
-from bridge.report.tables import map_table, text_table
-from pipelines.stages import cluster
+from pipelines.stages.evaluation_options import EvaluateConfig
 
-
-@dataclass(frozen=True)
-class EvaluateConfig:
-    """What to evaluate."""
-
-    index: str = "indexes/bridge"
-    """The index to report on."""
-    compare: tuple[str, ...] = ()
-    """More indexes of the same images, shown beside it."""
-    out: str = "reports/bridge"
-    """Folder of the report."""
-    title: str = "Retrieval robust to object motion blur"
-    """Heading of the report."""
-    galleries_per_level: WholeNumber = 2
-    """Random queries of each blur level whose results are shown."""
-    extreme_galleries: WholeNumber = 3
-    """Best queries, worst queries and hardest distractors that are shown, of each so many."""
-    seed: WholeNumber = 0
-    """Of the random choices among queries."""
-
-    def __post_init__(self) -> None:
-        check(self)
-
-
-@dataclass(frozen=True)
-class OpenIndex:
-    """An index in memory."""
-
-    path: str
-    manifest: IndexManifest
-    rows: Descriptors
+# What takes seconds to import is imported once the indexes have been opened.
+if TYPE_CHECKING:
+    from bridge.evaluation.protocols import Result
+    from bridge.index.folder import IndexManifest
 
 
 def run(config: EvaluateConfig) -> dict[str, dict[str, Result]]:
     """Evaluate and report; returns the results by method and protocol."""
+    from bridge.index.folder import open_index_manifest
+
     manifests = {path: open_index_manifest(path) for path in _paths(config)}
     _refuse_mixture(manifests)
-    out = storage.prepare_output(config.out)
-    # On GPUs, one of them works on a block; else a node.
-    blocks = (int(cluster.num_gpus()) or len(cluster.nodes())) if cluster.join() else 1
-    methods: list[MethodResult] = []
-    shown: list[Gallery] = []
-    severities: dict[str, np.ndarray] = {}
-    for name, (path, manifest) in zip(_names([*manifests]), manifests.items(), strict=True):
-        index = OpenIndex(path, manifest, read_descriptors(path, manifest))
-        results = evaluate(index.rows, name, blocks=blocks)
-        methods.append(MethodResult(name, results, estimates(index.rows)))
-        if len(methods) == 1:
-            shown = show(index, results, config)
-            severities = blur_severities(index.rows)
-    data = ReportData(
-        title=config.title,
-        methods=tuple(methods),
-        galleries=tuple(shown),
-        provenance=provenance(config, manifests),
-        blur_severities=severities,
-    )
-    write_report(out, data)
-    for protocol in data.protocol_names():
-        print(f"\n{protocol}, mAP in percent by query blur level")
-        print(text_table(map_table(data.results(protocol))))
-    print(f"report: {storage.join(out, 'report.html')}")
-    return {method.name: dict(method.protocols) for method in methods}
+    from pipelines.stages.evaluation import make_report
+
+    return make_report(config, manifests)
 
 
 def _paths(config: EvaluateConfig) -> list[str]:
@@ -111,12 +40,6 @@ def _paths(config: EvaluateConfig) -> list[str]:
     if len(set(paths)) < len(paths):
         raise InputError("An index can only be compared with other ones.")
     return paths
-
-
-def _names(paths: list[str]) -> list[str]:
-    """What tables call the indexes: their folders' names, or their paths if names are equal."""
-    names = [PurePosixPath(path).name for path in paths]
-    return names if len(set(names)) == len(names) else paths
 
 
 def _refuse_mixture(manifests: Mapping[str, IndexManifest]) -> None:
@@ -130,99 +53,10 @@ def _refuse_mixture(manifests: Mapping[str, IndexManifest]) -> None:
             )
 
 
-def evaluate(rows: Descriptors, name: str = "index", *, blocks: int = 1) -> dict[str, Result]:
-    """Every protocol that an index has the rows for (Sec. 5).
-
-    More than one block of queries are shared out over the cluster.
-    """
-    results = {}
-    for task in tasks(rows):
-        with progress(f"{name}: {task.protocol.name}", len(task), "queries") as counter:
-            if blocks > 1:
-                results[task.protocol.name] = _on_cluster(task, blocks)
-            else:
-                results[task.protocol.name] = task.evaluate(device=_device())
-            counter.advance(len(task))
-    return results
-
-
-def _on_cluster(task: Task, blocks: int) -> Result:
-    """The same result, with the queries in so many blocks."""
-    bounds = np.linspace(0, len(task), min(blocks, len(task)) + 1).astype(int)
-    slices = [slice(*pair) for pair in itertools.pairwise(bounds)]
-    gpus = min(1.0, cluster.num_gpus())
-    parts = cluster.run_tasks(_block, list(enumerate(slices)), task, gpus=gpus, spread=True)
-    return merge_results([result for _, result in sorted(parts, key=lambda part: part[0])])
-
-
-def _block(item: tuple[int, slice], task: Task) -> tuple[int, Result]:
-    number, block = item
-    return number, task.evaluate(block, device=_device())
-
-
-def _device() -> str:
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def show(index: OpenIndex, results: Mapping[str, Result], config: EvaluateConfig) -> list[Gallery]:
-    """Galleries of the hardest mixed protocol there is; none where the images are gone."""
-    name = next((n for n in ("mixed_with_distractors", "mixed", "real") if n in results), None)
-    if name is None:
-        return []
-    protocol = next(protocol for protocol in PROTOCOLS if protocol.name == name)
-    queries = index.rows.only(QUERY, split=protocol.split)
-    database = index.rows.only(*protocol.roles, split=protocol.split)
-    result = results[name]
-    assert isinstance(result, RetrievalResult)
-    chosen = choose_queries(
-        result.average_precision["retrieved"],
-        queries.blur_levels,
-        config.galleries_per_level,
-        config.extreme_galleries,
-        config.seed,
-    )
-    chosen[HARDEST_DISTRACTORS] = hardest_distractors(
-        queries, database, config.extreme_galleries, config.seed
-    )
-    try:
-        for path, content in index.manifest.datasets.items():
-            if open_manifest(path).content_hash != content:
-                raise InputError(f"{path} is not what the index was built from any more.")
-        return list(galleries(queries, database, chosen))
-    except InputError as error:
-        print(f"warning: no galleries, because the images cannot be read: {error}")
-        return []
-
-
-def provenance(config: EvaluateConfig, manifests: Mapping[str, IndexManifest]) -> dict[str, Any]:
-    """The manifests of everything that went into the report."""
-    return {
-        "config": asdict(config),
-        "indexes": {
-            path: {
-                "model": manifest.model,
-                **manifest.identity(),
-                "datasets": dict(manifest.datasets),
-                "counts": dict(manifest.counts),
-                "search": dict(manifest.search),
-                "unreadable": len(manifest.unreadable),
-            }
-            for path, manifest in manifests.items()
-        },
-        "datasets": {
-            path: _dataset(path) for manifest in manifests.values() for path in manifest.datasets
-        },
-    }
-
-
-def _dataset(path: str) -> dict[str, Any] | str:
-    """How a dataset was made, where it still is where it was."""
-    try:
-        manifest = open_manifest(path)
-    except InputError as error:
-        return str(error)
-    return {"config": dict(manifest.config), "counts": manifest.counts()}
+def main() -> None:
+    """The command."""
+    cli.main(run, EvaluateConfig, description=__doc__)
 
 
 if __name__ == "__main__":
-    cli.main(run, EvaluateConfig, description=__doc__)
+    main()

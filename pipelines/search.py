@@ -15,7 +15,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from annotated_types import Ge, Le
 
@@ -23,9 +23,13 @@ from bridge.common import cli, storage
 from bridge.common.errors import InputError
 from bridge.common.progress import progress
 from bridge.common.record import Count, check
-from bridge.index.catalogue import Box
-from bridge.index.searcher import TOP, Found, Searcher
-from bridge.web.gallery import Row, gallery_page, gallery_row
+from bridge.index.config import TOP
+
+# What takes seconds to import is imported once the pictures and the index are known to be there.
+if TYPE_CHECKING:
+    from bridge.index.catalogue import Box
+    from bridge.index.searcher import Found, Searcher
+    from bridge.web.gallery import Row
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 """Of the files in a folder that are taken for pictures."""
@@ -69,6 +73,8 @@ def run(config: SearchConfig) -> list[dict[str, Any]]:
     paths = list(picture_paths(config.images))
     if not paths:
         raise InputError("The folders named with --images hold no pictures.")
+    from bridge.index.searcher import Searcher
+
     threads = os.cpu_count() or 1
     searcher = Searcher(config.index, model=config.model, device=config.device, threads=threads)
     found: list[tuple[Path, Found]] = []
@@ -78,10 +84,14 @@ def run(config: SearchConfig) -> list[dict[str, Any]]:
         for path, image, one in _search(searcher, paths, config):
             found.append((path, one))
             if config.html is not None:
+                from bridge.web.gallery import gallery_row
+
                 rows.append(gallery_row(str(path), image, one))
     entries = [{"image": str(path)} | _flat(one) for path, one in found]
     print(json.dumps(entries, indent=1) if config.json else "\n\n".join(map(_table, entries)))
     if config.html is not None:
+        from bridge.web.gallery import gallery_page
+
         storage.write_bytes(config.html, gallery_page(rows, config.index).encode())
         print(f"written: {config.html}", file=sys.stderr)
     _report_unreadable(found)
@@ -114,6 +124,8 @@ def _search(
     searcher: Searcher, paths: Sequence[Path], config: SearchConfig
 ) -> Iterator[tuple[Path, bytes, Found]]:
     """Every picture with what was found for it; empty where its file cannot be read."""
+    from bridge.index.searcher import Found
+
     starts = range(0, len(paths), BATCH)
     with progress("search", len(paths), "pictures") as counter:
         for some in (paths[start : start + BATCH] for start in starts):
@@ -177,5 +189,10 @@ def _sides(box: Box | None) -> str:
     return "-" if box is None else " ".join(f"{side:.3f}" for side in box)
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """The command."""
     cli.main(run, SearchConfig, description=__doc__)
+
+
+if __name__ == "__main__":
+    main()

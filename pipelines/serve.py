@@ -17,20 +17,13 @@ from dataclasses import dataclass, field
 from typing import Annotated
 from urllib.request import ProxyHandler, build_opener
 
-import numpy as np
 from annotated_types import Ge, Le
-from ray import serve
 
 from bridge.common import cli, storage
 from bridge.common.errors import InputError
-from bridge.common.images import encode
 from bridge.common.record import Count, Positive, check
-from bridge.index.folder import open_index_manifest
-from bridge.index.search import open_search_index
-from bridge.index.searcher import model_of
-from bridge.web.uploads import Limits
-from pipelines.stages import cluster
-from pipelines.stages.serve_deployments import ServiceOptions, search_application
+from bridge.web.limits import Limits
+from pipelines.stages.service_options import ServiceOptions
 
 NAME = "bridge-search"
 """Of the application in Ray Serve."""
@@ -94,6 +87,14 @@ def service(config: ServeConfig) -> Iterator[str]:
     """
     options = service_options(config)
     _check_free(config.host, config.port)
+    # What takes seconds to import is imported once index, model and address have been checked.
+    import numpy as np
+    from ray import serve
+
+    from bridge.common.images import encode
+    from pipelines.stages import cluster
+    from pipelines.stages.serve_deployments import search_application
+
     cluster.connect(config.num_cpus)
     if serve.status().proxies:
         raise InputError("Ray Serve already runs in this cluster: stop it with `serve shutdown`.")
@@ -114,12 +115,17 @@ def service(config: ServeConfig) -> Iterator[str]:
 
 def service_options(config: ServeConfig) -> ServiceOptions:
     """What the deployments need to know, checked; InputError as `service`."""
+    from bridge.index.folder import model_of, open_index_manifest
+
     index = storage.absolute(config.index)
     manifest = open_index_manifest(index)
+    model = model_of(manifest, config.model)
+    from bridge.index.search import open_search_index
+
     open_search_index(index, manifest)
     return ServiceOptions(
         index=index,
-        model=model_of(manifest, config.model),
+        model=model,
         replicas=config.replicas,
         gpu=config.gpu,
         batch_size=config.batch_size,
@@ -132,6 +138,8 @@ def service_options(config: ServeConfig) -> ServiceOptions:
 
 def _cpus(config: ServeConfig) -> float:
     """CPUs of each replica."""
+    from pipelines.stages import cluster
+
     most = config.cpus_per_replica or MOST_CPUS
     cpus = cluster.cpus_each(cluster.nodes(), config.replicas, most, on_gpu=config.gpu)
     if cpus is None:
@@ -170,5 +178,10 @@ def _url_host(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """The command."""
     cli.main(run, ServeConfig, description=__doc__)
+
+
+if __name__ == "__main__":
+    main()

@@ -14,253 +14,72 @@ again after an interruption: finished shards are kept, and the result is the sam
 
 from __future__ import annotations
 
-import io
 import sys
-from collections.abc import Sequence
-from itertools import islice
+from typing import TYPE_CHECKING
 
-from bridge.blur import NUM_WINDOWS
 from bridge.common import cli, storage
 from bridge.common.errors import InputError
-from bridge.common.identity import refuse_difference
-from bridge.common.manifest_writer import ManifestWriter
-from bridge.common.progress import duration, progress
-from bridge.dataset.manifest import MANIFEST, Adjustment, Manifest, Rejection, load_manifest
-from bridge.simulator import Backgrounds, ObjectEntry
-from bridge.synthesis.cost import measure
-from bridge.synthesis.plan import ShardPlan, plan_shards
-from bridge.synthesis.preview import contact_sheet, preview_rows
-from bridge.synthesis.shard import LOST_TRAJECTORY, check_object, make_shard, num_lost, renderer_for
-from pipelines.stages import cluster
-from pipelines.stages.synthesis_options import (
-    LATER_OPTIONS,
-    SynthesizeConfig,
-    catalogue_hash,
-    check_options,
-    choose_objects,
-    object_pool,
-    open_backgrounds,
-    parse,
-    shortage,
-)
-from pipelines.stages.verification import verify
+from pipelines.stages.synthesis_options import SynthesizeConfig, check_options, parse
 
-IMAGES = NUM_WINDOWS + 1
-"""Images of a trajectory."""
+# Options are read, and mistakes in them told, before what takes seconds to import is imported: the
+# simulator and Ray are in `stages.synthesis`, NumPy and Arrow in `stages.synthesis_inputs`.
+if TYPE_CHECKING:
+    from bridge.dataset.manifest import Manifest
 
 
 def run(config: SynthesizeConfig) -> Manifest:
     """Make the dataset, or what is missing of it."""
     check_options(config)
-    manifest = existing_manifest(config)
+    from pipelines.stages import synthesis_inputs as inputs
+
+    manifest = inputs.existing_manifest(config)
     if manifest is not None and manifest.complete:
-        print(f"{config.folder} is complete: {summary(manifest)}.")
+        print(f"{config.folder} is complete: {inputs.summary(manifest)}.")
         return manifest
-    pool = object_pool(config)
-    backgrounds = open_backgrounds(config)
-    catalogue = catalogue_hash(choose_objects(config, pool), backgrounds)
+    pool = inputs.object_pool(config)
+    backgrounds = inputs.open_backgrounds(config)
+    catalogue = inputs.catalogue_hash(inputs.choose_objects(config, pool), backgrounds)
     if manifest is not None and manifest.config.get("catalogue") != catalogue:
         raise InputError(f"The meshes or photos have changed since {config.folder} was begun.")
-    # A renderer that is not installed is better found here than in every worker.
-    renderer_for(config.simulator)
-    storage.prepare_output(config.folder)
-    cluster.connect(config.num_cpus)
-    if manifest is None:
-        rejections, adjustments = check_objects(config, pool)
-        identity = config.identity() | {"catalogue": catalogue}
-        manifest = Manifest(config.kind, identity, {}, rejections, adjustments)
-        manifest.save(config.folder)
-    entries = choose_objects(config, pool, _unusable(manifest))
-    print_notes(config, entries, backgrounds)
-    plan = plan_of(config, entries)
-    manifest = make_missing_shards(config, manifest, plan, backgrounds).finished()
-    manifest.save(config.folder)
-    print(f"{config.folder}: {summary(manifest)}.")
+    from pipelines.stages.synthesis import make_dataset
+
+    manifest = make_dataset(config, manifest, pool, backgrounds, catalogue)
+    print(f"{config.folder}: {inputs.summary(manifest)}.")
     return manifest
-
-
-def existing_manifest(config: SynthesizeConfig) -> Manifest | None:
-    """What an earlier run left; InputError where it was made with other options."""
-    if not storage.exists(storage.join(config.folder, MANIFEST)):
-        return None
-    manifest = load_manifest(config.folder)
-    recorded = {**LATER_OPTIONS, **manifest.config}
-    options = {name: value for name, value in recorded.items() if name != "catalogue"}
-    content = "a dataset made with another configuration"
-    refuse_difference(config.folder, content, options, config.identity())
-    return manifest
-
-
-def check_objects(
-    config: SynthesizeConfig, pool: Sequence[ObjectEntry]
-) -> tuple[tuple[Rejection, ...], tuple[Adjustment, ...]]:
-    """Open every mesh that is to be used once, in parallel, and others for those that fail.
-
-    Returns what cannot be used and what had to be adjusted, sorted by object; InputError as soon
-    as it is certain that too many are unusable.
-    """
-    rejections: dict[str, Rejection] = {}
-    adjustments: list[Adjustment] = []
-    checked: set[str] = set()
-    while config.meshes is not None:
-        chosen = choose_objects(config, pool, rejections)
-        fresh = [entry for entry in chosen if entry.object_id not in checked]
-        if not fresh:
-            break
-        checked |= {entry.object_id for entry in fresh}
-        with progress("check meshes", len(fresh), "meshes") as counter:
-            for check in cluster.run_tasks(check_object, fresh):
-                counter.advance()
-                adjustments += check.adjustments
-                if check.rejection:
-                    rejections[check.rejection.item] = check.rejection
-                    _refuse_meshes(config, check.rejection, len(rejections), len(checked))
-    return (
-        tuple(sorted(rejections.values(), key=lambda r: r.item)),
-        tuple(sorted(adjustments, key=lambda a: (a.item, a.reason))),
-    )
-
-
-def _refuse_meshes(config: SynthesizeConfig, last: Rejection, unusable: int, checked: int) -> None:
-    if unusable > config.max_rejected * checked:
-        reason = ": ".join(filter(None, (last.reason, last.detail)))
-        raise InputError(
-            f"At least {unusable} of {checked} meshes in {config.meshes} cannot be used, more "
-            f"than --max-rejected {config.max_rejected} allows, e.g. {last.item}: {reason}."
-        )
-
-
-def _unusable(manifest: Manifest | None) -> set[str]:
-    """Ids of the objects that cannot be used."""
-    return {rejection.item for rejection in manifest.rejections} if manifest else set()
-
-
-def plan_of(config: SynthesizeConfig, entries: Sequence[ObjectEntry]) -> ShardPlan:
-    """The shards of the objects to use."""
-    return plan_shards(
-        entries, config.kind, config.trajectories, config.trajectories_per_shard, config.seed
-    )
-
-
-def print_notes(
-    config: SynthesizeConfig, entries: Sequence[ObjectEntry], backgrounds: Backgrounds
-) -> None:
-    """Tell what the folders are too small for."""
-    notes = shortage(config, entries)
-    if backgrounds.shared:
-        notes.append("The photos are too few to divide: datasets and distractors share them.")
-    for note in notes:
-        print(f"note: {note}")
-
-
-def make_missing_shards(
-    config: SynthesizeConfig, manifest: Manifest, plan: ShardPlan, backgrounds: Backgrounds
-) -> Manifest:
-    """Run the shards that the manifest does not name, and add them to it as they come.
-
-    InputError as soon as it is certain that too many trajectories are lost.
-    """
-    finished = manifest.shards
-    lost = sum(rejection.reason == LOST_TRAJECTORY for rejection in manifest.all_rejections)
-    num_missing, trajectories = plan.count_missing(finished)
-    shards = plan.num_shards - num_missing
-    before = IMAGES * (plan.num_trajectories - trajectories)
-    shared = (config.simulator, config.image_format, backgrounds, config.folder)
-    with (
-        progress("synthesize", IMAGES * plan.num_trajectories, "images", before) as counter,
-        ManifestWriter(config.folder, manifest, Manifest.with_shards) as writer,
-    ):
-        _refuse_losses(config, lost, plan)
-        on_gpu = config.renderer == "gl"
-        missing = plan.missing(finished)
-        for result in cluster.run_tasks(make_shard, missing, *shared, on_gpu=on_gpu):
-            writer.add(result)
-            shards, lost = shards + 1, lost + num_lost(result)
-            left_out = f", {lost:,} trajectories left out" if lost else ""
-            note = f"{shards:,} of {plan.num_shards:,} shards{left_out}"
-            counter.advance(IMAGES * (result.trajectories + num_lost(result)), note)
-            _refuse_losses(config, lost, plan)
-    return writer.save()
-
-
-def _refuse_losses(config: SynthesizeConfig, lost: int, plan: ShardPlan) -> None:
-    if lost > config.max_rejected * plan.num_trajectories:
-        raise InputError(
-            f"At least {lost} of {plan.num_trajectories} trajectories came to nothing, more than "
-            f"--max-rejected {config.max_rejected} allows: are the objects thin or tiny?"
-        )
-
-
-def summary(manifest: Manifest) -> str:
-    """Counts in one line."""
-    parts = [
-        f"{split} {counts['rows']:,} images of {counts['objects']:,} objects"
-        for split, counts in manifest.counts().items()
-    ]
-    value = manifest.to_json()
-    for title, name in (("left out", "rejected"), ("adjusted", "adjusted")):
-        reasons = ", ".join(f"{count} {reason}" for reason, count in value[name].items())
-        parts += [f"{title}: {reasons}"] if reasons else []
-    return "; ".join(parts)
 
 
 def dry_run(config: SynthesizeConfig) -> None:
     """Print what would be made, and what it would cost; writes nothing."""
     check_options(config)
-    manifest = existing_manifest(config)
-    entries = choose_objects(config, object_pool(config), _unusable(manifest))
-    plan = plan_of(config, entries)
-    backgrounds = open_backgrounds(config)
-    cost = measure(entries, config.simulator, config.image_format, backgrounds)
-    cluster.connect(config.num_cpus)
-    shards, trajectories = plan.count_missing(manifest.shards if manifest else {})
-    # An object is opened once by each shard that shows it, and once to be checked.
-    openings = shards + trajectories / config.trajectories
-    openings += len(entries) if manifest is None and config.meshes else 0
-    seconds = trajectories * cost.seconds + openings * cost.open_seconds
-    cores = cluster.num_cpus()
-    lines = [f"{config.folder}: {config.kind}, renderer {config.renderer}"]
-    for split in plan.splits:
-        lines.append(
-            f"{split.split}: {len(split.entries):,} objects, {split.num_trajectories:,} "
-            f"trajectories, {IMAGES * split.num_trajectories:,} images, {len(split):,} shards"
-        )
-    if shards < plan.num_shards:
-        lines.append(f"finished: {plan.num_shards - shards:,} of {plan.num_shards:,} shards")
-    lines += [
-        f"time: {seconds / 3600:,.2f} ± {trajectories * cost.error / 3600:,.2f} core-hours, "
-        f"{duration(seconds / cores)} on {cores:g} cores",
-        f"disk: {trajectories * cost.bytes / 1e9:,.2f} GB",
-        f"measured: {cost.seconds:.2f} s (standard deviation {cost.deviation:.2f} s) and "
-        f"{cost.bytes / 1e3:,.0f} kB per trajectory "
-        f"({cost.kept} of {cost.measured} passed the filter)",
-    ]
-    print("\n  ".join(lines))
-    print_notes(config, entries, backgrounds)
+    from pipelines.stages import synthesis_inputs as inputs
+
+    manifest = inputs.existing_manifest(config)
+    pool, backgrounds = inputs.object_pool(config), inputs.open_backgrounds(config)
+    from pipelines.stages import synthesis
+
+    synthesis.dry_run(config, manifest, pool, backgrounds)
 
 
 def preview(config: SynthesizeConfig, number: int) -> None:
     """Draw `number` trajectories on a contact sheet; makes no dataset."""
     check_options(config)
-    entries = choose_objects(config, object_pool(config))
-    backgrounds = open_backgrounds(config)
-    renderer_for(config.simulator)
-    storage.prepare_output(config.folder)
-    found = preview_rows(entries, config.trajectories, config.simulator, backgrounds)
-    rows = []
-    with progress("preview", number, "trajectories") as counter:
-        for row in islice(found, number):
-            rows.append(row)
-            counter.advance()
-    if not rows:
-        raise InputError(f"Not one trajectory of the {len(entries)} objects can be simulated.")
-    if len(rows) < number:
-        print(f"note: {len(rows)} trajectories instead of {number}: there are no more to show.")
-    buffer = io.BytesIO()
-    contact_sheet(sorted(rows, key=lambda r: (r.object_id, r.trajectory))).save(buffer, "PNG")
-    path = storage.join(config.folder, "preview.png")
-    storage.write_bytes(path, buffer.getvalue())
-    print(path)
+    from pipelines.stages import synthesis_inputs as inputs
+
+    pool, backgrounds = inputs.object_pool(config), inputs.open_backgrounds(config)
+    from pipelines.stages import synthesis
+
+    synthesis.preview(config, number, pool, backgrounds)
+
+
+def verify(config: SynthesizeConfig, dataset: str) -> bool:
+    """Check a dataset and print what is wrong with it; True where nothing is."""
+    check_options(config)
+    from bridge.dataset.manifest import require_manifest
+
+    require_manifest(storage.absolute(dataset))
+    from pipelines.stages import verification
+
+    return verification.verify(dataset, config.num_cpus)
 
 
 def command(config: SynthesizeConfig) -> None:
@@ -274,8 +93,7 @@ def command(config: SynthesizeConfig) -> None:
     if len(given) > 1:
         raise InputError(f"Choose one of {' and '.join(given)}.")
     if config.verify is not None:
-        check_options(config)
-        sys.exit(0 if verify(config.verify, config.num_cpus) else 1)
+        sys.exit(0 if verify(config, config.verify) else 1)
     elif config.preview is not None:
         preview(config, config.preview)
     elif config.dry_run:
@@ -284,5 +102,10 @@ def command(config: SynthesizeConfig) -> None:
         run(config)
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """The command."""
     cli.guarded(lambda: command(parse(sys.argv[1:], __doc__)))
+
+
+if __name__ == "__main__":
+    main()

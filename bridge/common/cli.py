@@ -168,21 +168,39 @@ def _dashed(argv: Sequence[str]) -> list[str]:
 
 def parse_with_preset(
     presets: Mapping[str, Config],
-    fallback: Callable[[], str],
+    usual: str,
     *,
+    choose: Callable[[Config], str] | None = None,
     description: str | None,
     argv: Sequence[str] | None = None,
 ) -> Config:
     """Parse a command line whose defaults come from `--preset`.
 
-    `fallback` names the preset where the command line names none; it is only asked then.
+    Args:
+        presets: by name.
+        usual: the preset where the command line names none, and whose defaults `--help` shows then.
+        choose: what costs more to find out: given the options with the usual preset's defaults,
+            names the preset to take instead. It is only asked where the command line names none,
+            and once every option is known to be right.
+        description: of the command.
+        argv: the command line.
 
     Raises:
-        InputError: there is no such preset.
+        InputError: there is no such preset, or as the configuration does.
         TypeError: options of two groups have one name.
     """
     argv = sys.argv[1:] if argv is None else argv
-    name = given_option("--preset", argv) or fallback()
+    given = given_option("--preset", argv)
+    name = given or usual
+    config = _parsed_with(presets, name, argv, description)
+    if given is None and choose is not None and (chosen := choose(config)) != name:
+        return _parsed_with(presets, chosen, argv, description)
+    return config
+
+
+def _parsed_with(
+    presets: Mapping[str, Config], name: str, argv: Sequence[str], description: str | None
+) -> Config:
     default = presets.get(name)
     if default is None:
         raise InputError(f"There is no preset {name!r}: choose one of {', '.join(presets)}.")

@@ -9,17 +9,14 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 import simplejpeg
 from PIL import Image
 
-ImageFormat = Literal["jpeg", "png", "webp"]
-Encoded = bytes | memoryview
+from bridge.common.picture_options import MAX_PIXELS, ImageFormat
 
-MAX_PIXELS = 64_000_000
-"""Larger pictures are refused before they are decoded."""
+Encoded = bytes | memoryview
 
 OVERSAMPLING = 2
 """How many times its size a JPEG is at least decoded to before it is averaged down.

@@ -13,12 +13,14 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-import pyarrow.fs as pafs
-
 from bridge.common.errors import InputError
+
+# Paths are joined while options are read; Arrow is imported where a file is touched.
+if TYPE_CHECKING:
+    import pyarrow.fs as pafs
 
 
 def is_uri(path: str | Path) -> bool:
@@ -38,6 +40,8 @@ def join(root: str | Path, *parts: str) -> str:
 
 def filesystem(path: str | Path) -> tuple[pafs.FileSystem, str]:
     """The Arrow filesystem of `path` and the path inside it."""
+    import pyarrow.fs as pafs
+
     if not is_uri(path):
         return pafs.LocalFileSystem(), absolute(path)
     try:
@@ -48,6 +52,8 @@ def filesystem(path: str | Path) -> tuple[pafs.FileSystem, str]:
 
 def exists(path: str | Path) -> bool:
     """Whether a file or folder is there; InputError where that cannot be asked."""
+    import pyarrow.fs as pafs
+
     fs, inner = filesystem(path)
     try:
         return fs.get_file_info(inner).type != pafs.FileType.NotFound
@@ -57,6 +63,8 @@ def exists(path: str | Path) -> bool:
 
 def list_folders(path: str | Path) -> list[str]:
     """The folders in a folder, sorted; none where it does not exist."""
+    import pyarrow.fs as pafs
+
     fs, inner = filesystem(path)
     entries = fs.get_file_info(pafs.FileSelector(inner, allow_not_found=True))
     names = sorted(e.base_name for e in entries if e.type == pafs.FileType.Directory)

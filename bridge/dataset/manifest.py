@@ -193,6 +193,12 @@ def _count_reasons(remarks: Iterable[Remark]) -> dict[str, int]:
     return dict(sorted(Counter(remark.reason for remark in remarks).items()))
 
 
+def require_manifest(dataset: str) -> None:
+    """InputError where there is no manifest."""
+    if not storage.exists(storage.join(dataset, MANIFEST)):
+        raise InputError(f"{dataset} is not a dataset: it has no {MANIFEST}.")
+
+
 def load_manifest(dataset: str) -> Manifest:
     """Read a dataset's manifest, complete or not.
 
@@ -200,11 +206,9 @@ def load_manifest(dataset: str) -> Manifest:
         InputError: there is none, or it is damaged or of another version of the format; the
             message names the field.
     """
-    path = storage.join(dataset, MANIFEST)
-    if not storage.exists(path):
-        raise InputError(f"{dataset} is not a dataset: it has no {MANIFEST}.")
+    require_manifest(dataset)
     with uncollected():
-        file = read_record(_File, path)
+        file = read_record(_File, storage.join(dataset, MANIFEST))
         return Manifest(
             kind=file.kind,
             config=file.config,

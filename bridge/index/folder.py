@@ -28,6 +28,7 @@ from bridge.common.record import Count, WholeNumber, from_json, to_json
 from bridge.dataset.labels import boxes_of
 from bridge.dataset.roles import DATABASE, DISTRACTOR
 from bridge.dataset.shards import encode_parquet
+from bridge.model.folder import model_sha256
 
 INDEX_VERSION = 2
 MANIFEST = "manifest.json"
@@ -333,3 +334,13 @@ class RowReader:
                 return parquet.read_row_group(group, columns=names).to_pydict()
         except OSError as error:
             raise InputError(f"{path} cannot be read: {error}.") from error
+
+
+def model_of(manifest: IndexManifest, override: str | None = None) -> str:
+    """The model that an index was built with; InputError where it is not that one any more."""
+    model = storage.absolute(override or manifest.model)
+    if not storage.exists(model):
+        raise InputError(f"{model}, which built the index, is gone: name it as `model`.")
+    if model_sha256(model) != manifest.model_hash:
+        raise InputError(f"{model} is not the model that built the index: build the index again.")
+    return model

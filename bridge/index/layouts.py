@@ -9,14 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any
 
 import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-IndexType = Literal["exact", "ivfpq", "hnsw"]
-INDEX_TYPES: tuple[IndexType, ...] = get_args(IndexType)
+from bridge.index.config import IndexType
 
 CENTROIDS = 256
 """Per sub-vector of a code: one byte."""

@@ -6,9 +6,9 @@ import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from PIL import Image, ImageOps
 
 from bridge.blur import blur_level
@@ -16,12 +16,16 @@ from bridge.common import storage
 from bridge.common.errors import InputError
 from bridge.common.images import encode
 from bridge.index.catalogue import Box, Catalogue, Entry, rounded_box
-from bridge.index.folder import IndexManifest, open_index_manifest
-from bridge.index.search import open_search_index, search
-from bridge.model.checkpoint import load, model_sha256
-from bridge.model.embedding import Embedded, Precision, embed_encoded
+from bridge.index.config import TOP
+from bridge.index.folder import model_of, open_index_manifest
+from bridge.model.config import Precision
 
-TOP = 20
+# Torch and FAISS are imported once an index and its model are known to be there; the processes
+# that answer HTTP need neither.
+if TYPE_CHECKING:
+    import torch
+
+    from bridge.model.embedding import Embedded
 
 _ORIENTATION = 0x0112
 """The EXIF tag that says how a camera was held; 1 is upright."""
@@ -97,7 +101,11 @@ class Searcher:
         """
         index = storage.absolute(index)
         manifest = open_index_manifest(index)
-        self._model = load(model_of(manifest, model), device)
+        folder = model_of(manifest, model)
+        from bridge.index.search import open_search_index
+        from bridge.model.checkpoint import load
+
+        self._model = load(folder, device)
         self._index = open_search_index(index, manifest)
         self._threads = threads
         self._precision: Precision = manifest.precision or "float32"
@@ -120,6 +128,9 @@ class Searcher:
         Raises:
             InputError: a query asks for an object that the index does not have.
         """
+        from bridge.index.search import search
+        from bridge.model.embedding import embed_encoded
+
         images = [upright(query.image) for query in queries]
         embedded = embed_encoded(
             self._model, images, threads=self._threads, precision=self._precision
@@ -160,16 +171,6 @@ class Searcher:
             blur_level=None if severity is None else blur_level(severity),
             bbox=None if embedded.boxes is None else rounded_box(embedded.boxes[row]),
         )
-
-
-def model_of(manifest: IndexManifest, override: str | None = None) -> str:
-    """The model that an index was built with; InputError where it is not that one any more."""
-    model = storage.absolute(override or manifest.model)
-    if not storage.exists(model):
-        raise InputError(f"{model}, which built the index, is gone: name it as `model`.")
-    if model_sha256(model) != manifest.model_hash:
-        raise InputError(f"{model} is not the model that built the index: build the index again.")
-    return model
 
 
 def upright(image: bytes) -> bytes:

@@ -11,7 +11,7 @@ from bridge.metrics.average_precision import (
     evaluate_retrieval,
 )
 from bridge.metrics.confidence import Confidence, bootstrap
-from bridge.metrics.ranking import UNLABELLED
+from bridge.metrics.precision_sums import UNLABELLED
 from bridge.metrics.results import PerLevelResult, RetrievalResult, merge_results
 
 __all__ = [

@@ -15,8 +15,7 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bridge.metrics import ranking
-from bridge.metrics.ranking import PrecisionSums
+from bridge.metrics.precision_sums import PrecisionSums
 from bridge.metrics.results import PerLevelResult, RetrievalResult, summarise
 
 DENOMINATORS = ("retrieved", "capped", "all")
@@ -151,9 +150,11 @@ def _evaluate(
 
 def _precision_sums(case: _Case, rows: Int64 | None) -> PrecisionSums:
     arguments = case.queries, case.database, case.query_labels, case.database_labels, case.k, rows
+    # What ranks is compiled or needs torch; results and their names are used without either.
     if case.device == "cpu":
+        from bridge.metrics import ranking
+
         return ranking.precision_sums(*arguments)
-    # torch takes seconds to load and only GPUs need it.
     from bridge.metrics import ranking_torch
 
     return ranking_torch.precision_sums(*arguments, device=case.device)

@@ -19,10 +19,8 @@ from dataclasses import dataclass
 import numba
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
-UNLABELLED = -1
-"""Label of database images that are no query's positive."""
+from bridge.metrics.precision_sums import UNLABELLED, Float32, Float64, Int64, PrecisionSums
 
 _LANES = 4
 _TILE = 512
@@ -33,20 +31,6 @@ _LARGEST_BLOCK = 512
 _SMALL_CUT_OFF = 64
 """A cut-off is small if the database is this many times larger: else counting is faster."""
 _LOW_32_BITS = np.uint64(0xFFFFFFFF)
-
-Float32 = NDArray[np.float32]
-Float64 = NDArray[np.float64]
-Int64 = NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class PrecisionSums:
-    """Per query: the sum of the precisions at its positives in the top k, float64 [Q], the number
-    of these positives, and of all its positives, both int64 [Q]."""
-
-    precision_sum: Float64
-    num_found: Int64
-    num_positives: Int64
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from bridge.metrics.ranking import UNLABELLED, Float32, Int64, PrecisionSums
+from bridge.metrics.precision_sums import UNLABELLED, Float32, Int64, PrecisionSums
 
 _BLOCK_BYTES = 2 << 30
 _LARGEST_BLOCK = 1024

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import pyarrow.fs as pafs
 import safetensors.torch
 import torch
 
@@ -14,14 +13,12 @@ from bridge.common import storage
 from bridge.common.errors import InputError
 from bridge.common.record import to_json
 from bridge.model.config import BridgeConfig
+from bridge.model.folder import CONFIG_FILE, SCHEMA_VERSION, WEIGHTS_FILE, is_file, read_config
 from bridge.model.method import RetrievalModel
 from bridge.model.published import from_authors_state_dict
 from bridge.model.registry import build_model, restore_config
 from bridge.model.weights import load_exactly, parse_tensors, read_tensors
 
-WEIGHTS_FILE = "model.safetensors"
-CONFIG_FILE = "config.json"
-SCHEMA_VERSION = 1
 FIRST_METHOD = "bridge"
 """Of folders that do not say which method they hold: there was no other one then."""
 
@@ -69,7 +66,7 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> RetrievalModel
         InputError: nothing is there, it is neither of the two, or its tensors are not those that
             its configuration asks for.
     """
-    if _is_file(path):
+    if is_file(path):
         model = from_authors_state_dict(read_tensors(path), str(path))
     elif storage.exists(storage.join(path, CONFIG_FILE)):
         model = _load_folder(path)
@@ -78,33 +75,6 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> RetrievalModel
     else:
         raise InputError(f"There is no model at {path}.")
     return model.to(device).eval()
-
-
-def read_config(folder: str | Path) -> dict[str, Any]:
-    """The `config.json` of a MODEL folder, with what `save_model` was given as `extra`.
-
-    Raises:
-        InputError: it is missing or is not that of a model.
-    """
-    config = storage.read_json(storage.join(folder, CONFIG_FILE))
-    if not isinstance(config, dict) or not {"model", "weights_sha256"} <= config.keys():
-        raise InputError(
-            f"{storage.join(folder, CONFIG_FILE)} is not the configuration of a model."
-        )
-    if config.get("schema_version") != SCHEMA_VERSION:
-        raise InputError(f"The model {folder} was written by another version of this software.")
-    return config
-
-
-def model_sha256(path: str | Path) -> str:
-    """The hash by which an index names its model: of a MODEL folder's weights, or of a whole file.
-
-    Raises:
-        InputError: there is neither a MODEL folder nor a file.
-    """
-    if _is_file(path):
-        return storage.sha256_file(path)
-    return str(read_config(path)["weights_sha256"])
 
 
 def _load_folder(folder: str | Path) -> RetrievalModel:
@@ -119,11 +89,6 @@ def _load_folder(folder: str | Path) -> RetrievalModel:
     model = build_model(restore_config(method, config["model"], f"The model {folder}"))
     load_exactly(model, parse_tensors(weights, path), path)
     return model
-
-
-def _is_file(path: str | Path) -> bool:
-    fs, inner = storage.filesystem(path)
-    return fs.get_file_info(inner).type == pafs.FileType.File
 
 
 def _card(model: RetrievalModel, config: Mapping[str, Any]) -> str:

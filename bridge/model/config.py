@@ -16,6 +16,9 @@ MethodName = Literal["bridge"]
 HeadName = Literal["cls", "blur", "loc"]
 Prediction = Literal["visibility", "box"]
 
+Precision = Literal["float32", "bfloat16"]
+"""In which the backbone computes; pooling, norms and descriptors are float32 in any case."""
+
 HEADS: tuple[HeadName, ...] = get_args(HeadName)
 """All heads of BRIDGE, in the order in which their features are concatenated."""
 PREDICTIONS: dict[HeadName, Prediction] = {"blur": "visibility", "loc": "box"}

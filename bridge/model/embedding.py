@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
 
 from bridge.common.images import Encoded, decode_batch
+from bridge.model.config import Precision
 from bridge.model.method import Description, RetrievalModel
-
-Precision = Literal["float32", "bfloat16"]
-"""In which the backbone computes; pooling, norms and descriptors are float32 in any case."""
 
 MAX_BATCH = 64
 """Images per forward pass where nothing else is said."""

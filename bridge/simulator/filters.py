@@ -7,15 +7,13 @@ rasteriser decides for every renderer, so that all of them make images of the sa
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Literal
 
 import numpy as np
 
+from bridge.simulator.config import FilterName
 from bridge.simulator.meshes.mesh import Mesh
 from bridge.simulator.renderers.raster import RasterCanvas
 from bridge.simulator.trajectory import NUM_FRAMES, Trajectory
-
-FilterName = Literal["coverage", "endpoint-iou"]
 
 MIN_COVERAGE = 0.015
 TESTED_FRAMES = (0, 4, 8, 12, 16, 20)

@@ -7,15 +7,11 @@ from __future__ import annotations
 
 import io
 import math
-from dataclasses import dataclass
-from typing import Annotated
 
 import numpy as np
-from annotated_types import Ge, Le
 from PIL import Image
 
 from bridge.common.images import decode
-from bridge.common.record import check
 from bridge.simulator.renderers.lighting import GAMMA, Lamp, Lighting
 
 JPEG_QUALITY = (25, 85)
@@ -28,31 +24,6 @@ _READ_SHARE = 0.01
 _MID_GREY = 0.5
 _OBJECTS_AT = np.array([0.0, 0.0, -6.3])
 """Middle of the region in which objects move."""
-
-
-@dataclass(frozen=True)
-class Realism:
-    """Deviations from the published generator, towards real photos.
-
-    Raises:
-        InputError: one is out of its range.
-    """
-
-    curved: bool = False
-    """Objects move along curves, with acceleration and uneven turns, instead of straight lines."""
-    varied_light: bool = False
-    """Ambient light, main lamp and a second lamp are drawn for each trajectory."""
-    linear_blur: bool = False
-    """Average over the exposure, and mix with the background, in linear light (Eq. 3 with
-    intensities), as sensors do, instead of in display values."""
-    sensor_noise: Annotated[float, Ge(0), Le(50)] = 0.0
-    """Shot and read noise: its standard deviation at mid-grey in display values 0..255, at
-    most 50."""
-    jpeg_artefacts: bool = False
-    """Each image has been through JPEG at a random quality of 25..85 before it is stored."""
-
-    def __post_init__(self) -> None:
-        check(self)
 
 
 def sample_lighting(rng: np.random.Generator) -> Lighting:

@@ -9,11 +9,10 @@ can, since a curve may fail the filter where its line passes it.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
-from typing import Annotated, NamedTuple
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
-from annotated_types import Ge, Le
 
 from bridge.blur import (
     blur_level,
@@ -23,62 +22,19 @@ from bridge.blur import (
     composite,
     eight_bit,
 )
-from bridge.common.record import Count, WholeNumber, check
 from bridge.simulator.background import Backgrounds
-from bridge.simulator.filters import FilterName, is_kept
+from bridge.simulator.config import Realism, SimulatorConfig
+from bridge.simulator.filters import is_kept
 from bridge.simulator.meshes.mesh import Mesh
 from bridge.simulator.realism import (
-    Realism,
     add_jpeg_artefacts,
     add_sensor_noise,
     composite_linear,
     sample_lighting,
 )
-from bridge.simulator.renderers.choice import RendererName
 from bridge.simulator.renderers.lighting import Lighting
 from bridge.simulator.renderers.protocol import Renderer
 from bridge.simulator.trajectory import Trajectory, curve, sample_trajectory
-
-ImageSide = Annotated[int, Ge(16), Le(4096)]
-"""Pixels along one side of an image."""
-SubframeStep = Annotated[float, Ge(0.05), Le(4)]
-"""Pixels that the fastest point of the object moves between two sub-frames."""
-
-
-@dataclass(frozen=True)
-class SimulatorConfig:
-    """Everything besides object and background that decides the pixels.
-
-    Attributes:
-        image_size: (H, W) in pixels.
-        renderer: a name that `make_renderer` knows.
-        subframe_step: pixels that the fastest point of the object moves between two sub-frames.
-        tries: motions drawn for a trajectory before it is given up.
-        seed: of the whole dataset.
-        background_per_image: one background per image instead of one per trajectory.
-        filter: which motions are kept, by the rule of the published code ("coverage") or of the
-            paper's text ("endpoint-iou"); see `filters`.
-        erosion_pixels: what the silhouette loses on each side before blur severity is the mean
-            over it (`blur.blur_value`): 1 in the published code, 3 in the paper's text. Where it
-            loses everything, as thin objects do in small images, blur severity is 1.
-        realism: what differs from the published generator.
-
-    Raises:
-        InputError: one is out of its range.
-    """
-
-    image_size: tuple[ImageSide, ImageSide] = (240, 320)
-    renderer: RendererName = "raster"
-    subframe_step: SubframeStep = 1.0
-    tries: Count = 5
-    seed: WholeNumber = 0
-    background_per_image: bool = False
-    filter: FilterName = "coverage"
-    erosion_pixels: Count = 1
-    realism: Realism = field(default_factory=Realism)
-
-    def __post_init__(self) -> None:
-        check(self)
 
 
 @dataclass(frozen=True)

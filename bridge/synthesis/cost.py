@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bridge.common.errors import InputError
-from bridge.common.images import ImageFormat
+from bridge.common.picture_options import ImageFormat
 from bridge.dataset.schema import to_table
 from bridge.dataset.shards import encode_parquet
 from bridge.simulator import Backgrounds, Mesh, MeshError, ObjectEntry, SimulatorConfig, simulate

@@ -10,15 +10,13 @@ from collections import defaultdict
 from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import Literal
 
 from bridge.common.chance import rng_for
 from bridge.dataset.schema import DISTRACTOR_SPLIT, SPLITS
 from bridge.dataset.shards import shard_path
 from bridge.dataset.splits import split_objects
-from bridge.simulator import ObjectEntry
-
-Kind = Literal["dataset", "distractors"]
+from bridge.simulator.config import Kind
+from bridge.simulator.objects.catalogue import ObjectEntry
 
 
 @dataclass(frozen=True)

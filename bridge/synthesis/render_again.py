@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from bridge.common.chance import rng_for
-from bridge.common.images import ImageFormat, UnreadableImage, decode, encode
+from bridge.common.images import UnreadableImage, decode, encode
+from bridge.common.picture_options import ImageFormat
 from bridge.dataset.checks import first_of_each
 from bridge.dataset.shards import open_shard, read_images
 from bridge.simulator import (

@@ -15,7 +15,8 @@ from typing import Any
 import pyarrow as pa
 
 from bridge.blur import NUM_WINDOWS
-from bridge.common.images import ImageFormat, encode
+from bridge.common.images import encode
+from bridge.common.picture_options import ImageFormat
 from bridge.dataset.manifest import Adjustment, Rejection, ShardResult
 from bridge.dataset.schema import image_id, to_table
 from bridge.dataset.shards import write_shard

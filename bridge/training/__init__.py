@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 from bridge.common.lazy import names_in
 
 if TYPE_CHECKING:
-    from bridge.training.bliss import BlissConfig, BlissSampler
-    from bridge.training.losses import LossConfig, joint_loss
-    from bridge.training.recipe import Compute, Recipe
+    from bridge.training.bliss import BlissSampler
+    from bridge.training.losses import joint_loss
+    from bridge.training.recipe import BlissConfig, Compute, LossConfig, Recipe
     from bridge.training.trainer import Trainer
 
 __all__ = [
@@ -23,9 +23,9 @@ __all__ = [
 __getattr__ = names_in(
     __name__,
     {
-        "bliss": ("BlissConfig", "BlissSampler"),
-        "losses": ("LossConfig", "joint_loss"),
-        "recipe": ("Compute", "Recipe"),
+        "bliss": ("BlissSampler",),
+        "losses": ("joint_loss",),
+        "recipe": ("BlissConfig", "Compute", "LossConfig", "Recipe"),
         "trainer": ("Trainer",),
     },
 )

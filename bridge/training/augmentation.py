@@ -7,34 +7,12 @@ the image's place in the plan alone, so it is the same whoever computes it and h
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 import torch.nn.functional as F
 
-from bridge.common.record import Share, check
+from bridge.training.recipe import Augmentation
 
 LUMINANCE = (0.299, 0.587, 0.114)
-
-
-@dataclass(frozen=True)
-class Augmentation:
-    """Strengths; 0 leaves a part out, and all of them the picture as it is."""
-
-    flip: Share = 0.0
-    """Probability of a horizontal mirror image."""
-    crop: Share = 0.0
-    """Largest share of the width and height that a crop removes; all of the object stays."""
-    colour: Share = 0.0
-    """Largest relative change of brightness, contrast and saturation."""
-
-    def __post_init__(self) -> None:
-        check(self)
-
-    @property
-    def is_none(self) -> bool:
-        """Whether pictures stay as they are."""
-        return self.flip == self.crop == self.colour == 0
 
 
 def augment(

@@ -8,46 +8,15 @@ which makes training resume exactly and independently of who computes what.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Annotated, Literal
 
 import numpy as np
-from annotated_types import Ge, Le
 
 from bridge.common.chance import rng_for
 from bridge.common.errors import InputError
-from bridge.common.record import WholeNumber, check
-
-MAX_RANGE = 9
-"""Between the blur levels 1 and 10; at this range no pair of images is ruled out by its levels."""
-
-ContrastiveRange = Annotated[int, Ge(0), Le(MAX_RANGE)]
+from bridge.training.recipe import BlissConfig
 
 WINDOW_TOLERANCE = 1e-4
 """Positions this much further apart than the range are still within it: they are float32."""
-
-
-@dataclass(frozen=True)
-class BlissConfig:
-    """How the samples that accompany a query are selected.
-
-    Raises:
-        InputError: the range is not in 0..9, or a number of samples is negative.
-    """
-
-    contrastive_range: ContrastiveRange = 5
-    """r: samples have positions within r of the query's, in blur levels (0..9). The training
-    selection has the levels 1..6, so that 5 or more is no restriction with window "level"."""
-    num_positives: WholeNumber = 1
-    """N_p: images of the query's object, from other trajectories."""
-    num_negatives: WholeNumber = 5
-    """N_n: images of other objects."""
-    window: Literal["level", "severity"] = "level"
-    """What the range compares: blur levels as in the paper, or 10 times the blur severity, which
-    is the same scale without its rounding."""
-
-    def __post_init__(self) -> None:
-        check(self)
 
 
 def positions(levels: np.ndarray, severities: np.ndarray, config: BlissConfig) -> np.ndarray:

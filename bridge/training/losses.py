@@ -7,54 +7,13 @@ the docstrings say so.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
 
-from bridge.common.errors import InputError
-from bridge.common.record import NonNegative, check
 from bridge.model.classifiers import ArcFace, CurricularFace
-from bridge.model.config import ModelConfig
-from bridge.training.bliss import WINDOW_TOLERANCE, BlissConfig
-
-
-@dataclass(frozen=True)
-class LossConfig:
-    """Weights of the joint loss (Eq. 12); a weight of 0 leaves the part out."""
-
-    contrastive: NonNegative = 1.0
-    """Of Eq. 11."""
-    classification: NonNegative = 0.1
-    """alpha_cls, of Eq. 9."""
-    blur: NonNegative = 1.0
-    """alpha_be, of Eq. 7."""
-    localisation: NonNegative = 10.0
-    """alpha_loc, of the mean over the four coordinates: 2.5 for each term of Eq. 8."""
-    margin: NonNegative = 0.7
-    """tau: negatives further apart than this cost nothing."""
-    pairs: Literal["tuple", "batch"] = "tuple"
-    """Contrastive pairs: the query with its samples (the paper's), or any two of the batch."""
-    batch_negatives: NonNegative = 32.0
-    """With the pairs of a batch, how many negatives their mean stands for, beside one positive."""
-
-    def __post_init__(self) -> None:
-        check(self)
-
-
-def check_losses(model: ModelConfig, config: LossConfig) -> None:
-    """InputError where nothing would be trained: no loss has both a weight and a head."""
-    trained = {
-        "contrastive": config.contrastive,
-        "classification": config.classification,
-        "blur": config.blur if "visibility" in model.predictions else 0,
-        "localisation": config.localisation if "box" in model.predictions else 0,
-    }
-    if not any(trained.values()):
-        raise InputError(
-            "The network lacks a head for every loss that has a weight: give one of "
-            f"{', '.join(f'`{name}`' for name in trained)} a positive number."
-        )
+from bridge.training.bliss import WINDOW_TOLERANCE
+from bridge.training.recipe import BlissConfig, LossConfig
 
 
 @dataclass(frozen=True)
@@ -140,7 +99,7 @@ def _contrastive(inputs: LossInputs, config: LossConfig, bliss: BlissConfig) -> 
 def contrastive_tuples(
     descriptors: torch.Tensor,
     num_positives: int,
-    margin: NonNegative = 0.7,
+    margin: float = 0.7,
     valid: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Eq. 11 between each query and its samples.
@@ -180,7 +139,7 @@ def contrastive_batch(
     labels: torch.Tensor,
     positions: torch.Tensor | None = None,
     contrastive_range: float = 5,
-    margin: NonNegative = 0.7,
+    margin: float = 0.7,
     negatives: float = 32.0,
     valid: torch.Tensor | None = None,
 ) -> torch.Tensor:

@@ -6,10 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from bridge.model.config import PAPER, QUICK, MethodName, ModelConfig
-from bridge.training.augmentation import Augmentation
-from bridge.training.bliss import BlissConfig
-from bridge.training.losses import LossConfig
-from bridge.training.recipe import Recipe
+from bridge.training.recipe import Augmentation, BlissConfig, LossConfig, Recipe
 
 PresetName = Literal["paper", "strong", "quick"]
 

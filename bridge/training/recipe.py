@@ -1,4 +1,7 @@
-"""What is trained and how (Sec. 3.3, 5), apart from the data and the machine."""
+"""What is trained and how (Sec. 3.2, 3.3, 5), apart from the data and the machine.
+
+Nothing here needs torch, so that commands can read their options before it is imported.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,84 @@ import math
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from annotated_types import Ge, Lt
+from annotated_types import Ge, Le, Lt
 
-from bridge.common.record import Count, Positive, WholeNumber, check
-from bridge.training.augmentation import Augmentation
-from bridge.training.bliss import BlissConfig
-from bridge.training.losses import LossConfig
+from bridge.common.errors import InputError
+from bridge.common.record import Count, NonNegative, Positive, Share, WholeNumber, check
+from bridge.model.config import ModelConfig, Norm
 
 BlurTarget = Literal["eroded", "opacity"]
+
+MAX_RANGE = 9
+"""Between the blur levels 1 and 10; at this range no pair of images is ruled out by its levels."""
+
+ContrastiveRange = Annotated[int, Ge(0), Le(MAX_RANGE)]
+
+
+@dataclass(frozen=True)
+class BlissConfig:
+    """How the samples that accompany a query are selected.
+
+    Raises:
+        InputError: the range is not in 0..9, or a number of samples is negative.
+    """
+
+    contrastive_range: ContrastiveRange = 5
+    """r: samples have positions within r of the query's, in blur levels (0..9). The training
+    selection has the levels 1..6, so that 5 or more is no restriction with window "level"."""
+    num_positives: WholeNumber = 1
+    """N_p: images of the query's object, from other trajectories."""
+    num_negatives: WholeNumber = 5
+    """N_n: images of other objects."""
+    window: Literal["level", "severity"] = "level"
+    """What the range compares: blur levels as in the paper, or 10 times the blur severity, which
+    is the same scale without its rounding."""
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """Weights of the joint loss (Eq. 12); a weight of 0 leaves the part out."""
+
+    contrastive: NonNegative = 1.0
+    """Of Eq. 11."""
+    classification: NonNegative = 0.1
+    """alpha_cls, of Eq. 9."""
+    blur: NonNegative = 1.0
+    """alpha_be, of Eq. 7."""
+    localisation: NonNegative = 10.0
+    """alpha_loc, of the mean over the four coordinates: 2.5 for each term of Eq. 8."""
+    margin: NonNegative = 0.7
+    """tau: negatives further apart than this cost nothing."""
+    pairs: Literal["tuple", "batch"] = "tuple"
+    """Contrastive pairs: the query with its samples (the paper's), or any two of the batch."""
+    batch_negatives: NonNegative = 32.0
+    """With the pairs of a batch, how many negatives their mean stands for, beside one positive."""
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Strengths; 0 leaves a part out, and all of them the picture as it is."""
+
+    flip: Share = 0.0
+    """Probability of a horizontal mirror image."""
+    crop: Share = 0.0
+    """Largest share of the width and height that a crop removes; all of the object stays."""
+    colour: Share = 0.0
+    """Largest relative change of brightness, contrast and saturation."""
+
+    def __post_init__(self) -> None:
+        check(self)
+
+    @property
+    def is_none(self) -> bool:
+        """Whether pictures stay as they are."""
+        return self.flip == self.crop == self.colour == 0
 
 
 @dataclass(frozen=True)
@@ -94,3 +167,29 @@ class Compute:
     def uses_bf16(self, device: str) -> bool:
         """Whether convolutions run in bf16 on a device."""
         return self.precision == "bf16" or (self.precision == "auto" and device != "cpu")
+
+
+def check_losses(model: ModelConfig, config: LossConfig) -> None:
+    """InputError where nothing would be trained: no loss has both a weight and a head."""
+    trained = {
+        "contrastive": config.contrastive,
+        "classification": config.classification,
+        "blur": config.blur if "visibility" in model.predictions else 0,
+        "localisation": config.localisation if "box" in model.predictions else 0,
+    }
+    if not any(trained.values()):
+        raise InputError(
+            "The network lacks a head for every loss that has a weight: give one of "
+            f"{', '.join(f'`{name}`' for name in trained)} a positive number."
+        )
+
+
+def check_workers(tuples_per_step: int, workers: int, norm: Norm) -> None:
+    """InputError where workers would have nothing to do, or statistics of their own."""
+    if workers > tuples_per_step:
+        raise InputError(
+            f"{workers} workers are too many for steps of {tuples_per_step} tuples: a larger "
+            "`batch_size` or fewer `num_workers`."
+        )
+    if workers > 1 and norm == "batch":
+        raise InputError("The `norm` batch trains with one worker only: choose folded or frozen.")

@@ -21,22 +21,18 @@ from torch.nn.parallel import DistributedDataParallel
 
 from bridge.common import storage
 from bridge.common.errors import InputError
-from bridge.model.checkpoint import WEIGHTS_FILE, save_model
-from bridge.model.config import Norm
+from bridge.model.checkpoint import save_model
+from bridge.model.folder import WEIGHTS_FILE
 from bridge.model.method import RetrievalModel
 from bridge.training.bliss import BlissSampler
 from bridge.training.data import Batch, TrainingData, prefetch
 from bridge.training.distributed import World, union_over_ranks
-from bridge.training.losses import check_losses
-from bridge.training.recipe import Compute, Recipe
+from bridge.training.errors import NonFiniteLoss
+from bridge.training.recipe import Compute, Recipe, check_losses, check_workers
 from bridge.training.step import AveragedWeights, TupleLosses
 from bridge.training.validation import CHOICE, ValidationData, validate
 
 STATE_FILE = "training_state.pt"
-
-
-class NonFiniteLoss(RuntimeError):
-    """A loss or gradient was NaN or infinite; raised on all ranks alike."""
 
 
 @dataclass(frozen=True)
@@ -323,17 +319,6 @@ class Trainer:
         self.step = state["step"]
         self.best_map = state["best_map"]
         self._optimizer.load_state_dict(state["optimizer"])
-
-
-def check_workers(tuples_per_step: int, workers: int, norm: Norm) -> None:
-    """InputError where workers would have nothing to do, or statistics of their own."""
-    if workers > tuples_per_step:
-        raise InputError(
-            f"{workers} workers are too many for steps of {tuples_per_step} tuples: a larger "
-            "`batch_size` or fewer `num_workers`."
-        )
-    if workers > 1 and norm == "batch":
-        raise InputError("The `norm` batch trains with one worker only: choose folded or frozen.")
 
 
 def share_of(tuples: np.ndarray, rank: int, workers: int) -> np.ndarray:

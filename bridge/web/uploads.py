@@ -8,51 +8,20 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
-from typing import Annotated
 
-from annotated_types import Gt, Le
 from fastapi import HTTPException, Request
 from PIL import Image
 from starlette.datastructures import UploadFile
 from starlette.types import Message, Receive
 
-from bridge.common.images import MAX_PIXELS
-from bridge.common.record import Count, Positive, check
+from bridge.web.limits import Limits
 
 FORMATS = ("JPEG", "PNG", "WEBP")
 _STARTS = {b"\xff\xd8\xff": "image/jpeg", b"\x89PNG\r\n\x1a\n": "image/png"}
-_MEGABYTE = 1_000_000
 _ENVELOPE = 64_000
 """Bytes of a multipart body around the pictures."""
 _DRAINED = 4
 """How many times the limit of a body is read and dropped, so that its sender hears why."""
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a request may ask for; InputError where that is nothing, or too much to decode."""
-
-    megabytes: Positive = 10.0
-    """Of one picture."""
-    megapixels: Annotated[float, Gt(0), Le(MAX_PIXELS / _MEGABYTE)] = 50.0
-    """Of one picture, decoded."""
-    images: Count = 8
-    """In one request."""
-    top: Count = 1000
-    """Results per picture."""
-
-    def __post_init__(self) -> None:
-        check(self)
-
-    @property
-    def bytes(self) -> int:
-        """Bytes of one picture."""
-        return int(self.megabytes * _MEGABYTE)
-
-    @property
-    def all_megabytes(self) -> float:
-        """Of all pictures of a request."""
-        return self.images * self.megabytes
 
 
 @dataclass(frozen=True)
@@ -139,7 +108,7 @@ def check_picture(upload: Upload, limits: Limits) -> None:
     except Exception:
         # Pillow's parsers raise whatever they run into; decoding will tell what is the matter.
         return
-    if pixels > limits.megapixels * _MEGABYTE:
+    if pixels > limits.pixels:
         raise _too_many_pixels(upload, limits)
 
 

@@ -19,7 +19,8 @@ from bridge.index.folder import (
     descriptor_schema,
     write_part,
 )
-from bridge.model.embedding import Embedded, Precision, embed_encoded
+from bridge.model.config import Precision
+from bridge.model.embedding import Embedded, embed_encoded
 from pipelines.stages import cluster
 from pipelines.stages.embedding_plan import Part
 

@@ -8,22 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from typing import Annotated, Any
+from dataclasses import asdict
+from typing import Any
 
 import faiss
 import numpy as np
-from annotated_types import Gt, Le
 from numpy.typing import NDArray
 
 from bridge.common import storage
 from bridge.common.errors import InputError
 from bridge.common.progress import progress
-from bridge.common.record import Positive, check, from_json
+from bridge.common.record import from_json
 from bridge.dataset.roles import QUERY
 from bridge.index.folder import FAISS_FILE, IndexManifest, PartRecord
 from bridge.index.layouts import (
-    IndexType,
     Layout,
     is_of_type,
     layouts,
@@ -35,6 +33,7 @@ from bridge.index.layouts import (
 from bridge.index.quality import Quality, choose_effort
 from bridge.index.search import is_file, load_index, save_index
 from pipelines.stages import cluster
+from pipelines.stages.index_options import IndexOptions
 from pipelines.stages.index_shards import (
     Shard,
     add_rows,
@@ -51,29 +50,6 @@ SAMPLED_QUERIES = 500
 _WORKSPACE = "index.tmp"
 _FASTEST_BYTES_PER_MS = 50e6
 """No core reads memory faster, so no exact search is faster than its size by this."""
-
-
-@dataclass(frozen=True)
-class IndexOptions:
-    """Which search index to make; an index that is there keeps its own where none are given."""
-
-    index_type: IndexType | None = None
-    """exact, ivfpq (small) or hnsw (fast). Default: exact, or the best within the budgets."""
-    memory_gb: Positive | None = None
-    """Most gigabytes (10^9 bytes) that the index may take."""
-    latency_ms: Positive | None = None
-    """Most milliseconds that a search with one query may take on one thread."""
-    target_recall: Annotated[float, Gt(0), Le(1)] = 0.95
-    """recall@100 up to which an approximate search takes its time, where no latency is given."""
-
-    def __post_init__(self) -> None:
-        check(self)
-
-    def or_those_of(self, search: Any) -> IndexOptions:
-        """These, or where they are all defaults, those of an index's `search` record."""
-        if self == IndexOptions() and "options" in search:
-            return from_json(IndexOptions, search["options"], "options of the search index")
-        return self
 
 
 def is_current(out: str, manifest: IndexManifest, options: IndexOptions) -> bool:

@@ -6,7 +6,6 @@ import asyncio
 import logging
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import PurePath
 
 from fastapi import FastAPI
@@ -21,29 +20,14 @@ from bridge.index.folder import open_index_manifest
 from bridge.index.searcher import Query, Searcher
 from bridge.web.app import RETRY_AFTER, Overloaded, Searched, create_app
 from bridge.web.batcher import Batcher
-from bridge.web.uploads import Limits
 from pipelines.stages import cluster
+from pipelines.stages.service_options import ServiceOptions
 
 SEARCHING_PER_PAGE = 4
 """Replicas that search for each one that answers HTTP."""
 _BURST = 1024
 """Requests that may be on their way to a page: those of one moment, none waits there."""
 _QUIET = LoggingConfig(log_level=logging.WARNING, enable_access_log=False)
-
-
-@dataclass(frozen=True)
-class ServiceOptions:
-    """What the deployments need to know; paths are absolute, times in seconds."""
-
-    index: str
-    model: str
-    replicas: int
-    gpu: bool
-    batch_size: int
-    max_waiting: int
-    timeout: float
-    limits: Limits
-    local: bool
 
 
 class SearchModel:

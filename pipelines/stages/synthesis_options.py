@@ -1,36 +1,24 @@
-"""The options of `synthesize.py`: their defaults, their ranges, and the inputs that they name."""
+"""The options of `synthesize.py`: their defaults and their ranges."""
 
 from __future__ import annotations
 
-import os
-from collections import Counter
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from bridge.common import cli, storage
 from bridge.common.errors import InputError
-from bridge.common.images import ImageFormat
+from bridge.common.picture_options import ImageFormat
 from bridge.common.record import Count, Share, WholeNumber, check, from_json, to_json
-from bridge.dataset.manifest import open_manifest
-from bridge.simulator import (
-    Backgrounds,
-    ObjectEntry,
-    PhotoBackgrounds,
-    ProceduralBackgrounds,
+from bridge.simulator.config import (
+    FilterName,
+    ImageSide,
+    Kind,
+    Realism,
     RendererName,
     SimulatorConfig,
-    procedural_objects,
-    scan_meshes,
+    SubframeStep,
 )
-from bridge.simulator.filters import FilterName
-from bridge.simulator.objects.catalogue import select_categories
-from bridge.simulator.realism import Realism
-from bridge.simulator.scene import ImageSide, SubframeStep
-from bridge.synthesis.plan import Kind, select_objects
-
-DISTRACTOR_INSTANCES_FROM = 1_000_000
-"""Built-in distractor objects are instances that no dataset reaches."""
 
 
 @dataclass(frozen=True)
@@ -160,7 +148,7 @@ def parse(argv: Sequence[str], description: str | None) -> SynthesizeConfig:
     kind = cli.given_option("--kind", argv) or "dataset"
     # An unknown kind is for the parser to refuse.
     presets = PRESETS.get(kind, PRESETS["dataset"])
-    return cli.parse_with_preset(presets, lambda: "demo", description=description, argv=argv)
+    return cli.parse_with_preset(presets, "demo", description=description, argv=argv)
 
 
 def from_identity(options: Any) -> SynthesizeConfig | None:
@@ -180,90 +168,3 @@ def check_options(config: SynthesizeConfig) -> None:
     """Raise InputError for options that do not go together."""
     if config.preset == "paper" and config.meshes is None and config.verify is None:
         raise InputError("--preset paper needs --meshes: the built-in objects are too few for it.")
-
-
-def all_objects(config: SynthesizeConfig) -> list[ObjectEntry]:
-    """Every object that there is to choose from."""
-    if config.meshes is not None:
-        return scan_meshes(storage.absolute(config.meshes))
-    first = 0 if config.kind == "dataset" else DISTRACTOR_INSTANCES_FROM
-    return procedural_objects(config.objects_per_category or 10, config.seed, first)
-
-
-def object_pool(config: SynthesizeConfig) -> list[ObjectEntry]:
-    """The objects of the chosen categories that are not excluded.
-
-    Categories are chosen before objects are excluded, so that distractors have the categories of
-    the dataset that they exclude.
-    """
-    entries = all_objects(config)
-    if config.categories is not None:
-        entries = select_categories(entries, config.categories)
-    if config.exclude is not None:
-        excluded = open_manifest(storage.absolute(config.exclude)).objects
-        entries = [entry for entry in entries if entry.object_id not in excluded]
-        if not entries:
-            source = config.meshes or "the built-in objects"
-            raise InputError(f"{config.exclude} uses every object of {source}.")
-    return entries
-
-
-def choose_objects(
-    config: SynthesizeConfig, pool: Sequence[ObjectEntry], unusable: Container[str] = ()
-) -> list[ObjectEntry]:
-    """The objects to use of a pool, given the ids of those that are known to be unusable."""
-    return select_objects(pool, config.objects_per_category, config.seed, config.kind, unusable)
-
-
-def shortage(config: SynthesizeConfig, entries: Sequence[ObjectEntry]) -> list[str]:
-    """Sentences on what the mesh folder is too small for, given the objects to use."""
-    notes = []
-    sizes = Counter(entry.category for entry in entries)
-    wanted = config.objects_per_category
-    if wanted is not None:
-        categories = config.categories or len(sizes)
-        few = categories - sum(size >= wanted for size in sizes.values())
-        if few:
-            notes.append(f"{few} of {categories} categories have fewer than {wanted} objects left.")
-    if config.kind == "distractors" and config.meshes is not None and config.exclude is None:
-        notes += _overlap(config, all_objects(config), set(sizes))
-    return notes
-
-
-def _overlap(
-    config: SynthesizeConfig, entries: Sequence[ObjectEntry], categories: set[str]
-) -> list[str]:
-    """Whether distractors would share objects with a dataset of the same preset and folder."""
-    by_dataset = PRESETS["dataset"][config.preset].objects_per_category
-    if config.objects_per_category is None or by_dataset is None:
-        few = len(categories)
-        needed = "every object"
-    else:
-        sizes = Counter(entry.category for entry in entries if entry.category in categories)
-        together = by_dataset + config.objects_per_category
-        few = sum(size < together for size in sizes.values())
-        needed = f"{together} objects"
-    if not few:
-        return []
-    return [
-        f"In {few} of {len(categories)} categories a dataset and these distractors need {needed} "
-        "and may share some: name the dataset with --exclude."
-    ]
-
-
-def open_backgrounds(config: SynthesizeConfig) -> Backgrounds:
-    """Photos, or generated backgrounds where no folder is given."""
-    if config.backgrounds is None:
-        return ProceduralBackgrounds()
-    return PhotoBackgrounds(
-        storage.absolute(config.backgrounds), config.kind, config.background_crop
-    )
-
-
-def catalogue_hash(entries: Sequence[ObjectEntry], backgrounds: Backgrounds) -> str:
-    """Changes when an object or a photo is added or removed, or its file changes in size.
-
-    Textures and other files beside a mesh are not looked at.
-    """
-    objects = [(e.object_id, os.path.getsize(e.path) if e.path else 0) for e in entries]
-    return storage.sha256_json([objects, backgrounds.sizes()])

@@ -100,7 +100,13 @@ _INCIDENTAL = {
 
 
 def trainings(method: MethodName) -> dict[str, TrainConfig]:
-    """The presets of a method, by name, with all other options at their defaults."""
+    """The presets of a method, by name, with all other options at their defaults.
+
+    Raises:
+        InputError: there is no such method.
+    """
+    if method not in PRESETS:
+        raise InputError(f"`method` must be one of {', '.join(PRESETS)}, not {method!r}.")
     return {
         name: TrainConfig(preset=name, method=method, model=preset.model, recipe=preset.recipe)
         for name, preset in PRESETS[method].items()

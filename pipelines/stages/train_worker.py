@@ -15,10 +15,11 @@ import torch
 from bridge.common import storage
 from bridge.dataset.manifest import open_manifest
 from bridge.model.registry import build_model
-from bridge.training.data import TooManyUnreadable, select_training_images
+from bridge.training.errors import NonFiniteLoss, TooManyUnreadable
 from bridge.training.examples import draw_examples
 from bridge.training.run_log import RunLog
-from bridge.training.trainer import Event, NonFiniteLoss, Trainer
+from bridge.training.selection import select_training_images
+from bridge.training.trainer import Event, Trainer
 from bridge.training.validation import CHOICE, load_validation_data
 from pipelines.stages.train_options import TrainConfig
 

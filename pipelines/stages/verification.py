@@ -15,12 +15,8 @@ from bridge.simulator import Backgrounds
 from bridge.synthesis.render_again import verify_rendering
 from bridge.synthesis.shard import renderer_for
 from pipelines.stages import cluster
-from pipelines.stages.synthesis_options import (
-    SynthesizeConfig,
-    all_objects,
-    from_identity,
-    open_backgrounds,
-)
+from pipelines.stages.synthesis_inputs import all_objects, open_backgrounds
+from pipelines.stages.synthesis_options import SynthesizeConfig, from_identity
 
 TRAJECTORIES_RENDERED_AGAIN = 16
 

@@ -29,7 +29,7 @@ from bridge.model.network import Bridge
 from pipelines import build_index, evaluate
 from pipelines.build_index import BuildIndexConfig
 from pipelines.evaluate import EvaluateConfig
-from pipelines.stages import embedding, embedding_plan
+from pipelines.stages import embedding, embedding_plan, evaluation, index_parts
 from tests.factories import make_dataset
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
@@ -163,7 +163,7 @@ def test_parts_of_other_indexes_are_taken_over(
         assert not parts
         return []
 
-    monkeypatch.setattr(build_index, "embed_parts", embed_nothing)
+    monkeypatch.setattr(index_parts, "embed_parts", embed_nothing)
     other = index.parent / "without_distractors"
     manifest = build_index.run(replace(config, distractors=None, out=str(other)))
     assert "distractor" not in manifest.counts and manifest.complete
@@ -202,7 +202,7 @@ def test_real_images_make_the_protocol_real(config: BuildIndexConfig, tmp_path: 
             config, distractors=None, real=str(tmp_path / "real"), out=str(tmp_path / "i" / "real")
         )
     )
-    results = evaluate.evaluate(read_descriptors(str(tmp_path / "i" / "real"), built))
+    results = evaluation.evaluate(read_descriptors(str(tmp_path / "i" / "real"), built))
     assert set(results) == {"mixed", "per_level", "real"}
     # One trajectory of eleven images is each object's query, the other two its database.
     assert results["real"].num_queries == 3 * 11 and results["real"].num_database == 3 * 22
@@ -210,7 +210,7 @@ def test_real_images_make_the_protocol_real(config: BuildIndexConfig, tmp_path: 
 
 def test_nodes_of_a_cluster_share_the_queries(index: Path) -> None:
     rows = read_descriptors(str(index), open_index_manifest(str(index)))
-    alone, shared = evaluate.evaluate(rows), evaluate.evaluate(rows, blocks=3)
+    alone, shared = evaluation.evaluate(rows), evaluation.evaluate(rows, blocks=3)
     assert list(alone) == list(shared) == list(K_BY_PROTOCOL)[:4]
     for name, result in alone.items():
         assert result.map == pytest.approx(shared[name].map, abs=1e-9)
@@ -354,12 +354,12 @@ def test_reports_survive_that_the_images_are_gone(
     copy = tmp_path / "copy"
     shutil.copytree(index, copy)
     rows = read_descriptors(str(copy), open_index_manifest(str(copy)))
-    opened = evaluate.OpenIndex(str(copy), open_index_manifest(str(copy)), rows)
-    results = evaluate.evaluate(rows)
+    opened = evaluation.OpenIndex(str(copy), open_index_manifest(str(copy)), rows)
+    results = evaluation.evaluate(rows)
     folder = Path(rows.shards[0].as_py()).parents[1]
     folder.rename(folder.with_name("moved"))
     try:
-        assert evaluate.show(opened, results, EvaluateConfig()) == []
+        assert evaluation.show(opened, results, EvaluateConfig()) == []
     finally:
         folder.with_name("moved").rename(folder)
     assert "no galleries" in capsys.readouterr().out

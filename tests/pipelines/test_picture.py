@@ -15,7 +15,8 @@ from bridge.dataset.schema import TEST_SPLIT
 from bridge.index.folder import Descriptors, open_index_manifest, read_descriptors
 from bridge.metrics import evaluate_retrieval
 from pipelines import picture
-from pipelines.picture import PictureConfig, typical_query
+from pipelines.picture import PictureConfig
+from pipelines.stages.picturing import typical_query
 from tests.factories import make_dataset
 from tests.searchable import make_index
 

@@ -13,7 +13,7 @@ import pytest
 
 import bridge
 from bridge.common.errors import InputError
-from bridge.model.checkpoint import model_sha256, read_config
+from bridge.model.folder import model_sha256, read_config
 from bridge.training.run_log import read_metrics
 from bridge.training.trainer import NonFiniteLoss
 from pipelines import train

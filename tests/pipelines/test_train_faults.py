@@ -44,7 +44,7 @@ def options(config: TrainConfig, out: Path) -> list[str]:
 
 def test_the_killed_command_is_the_undisturbed_one(training: TrainConfig, tmp_path: Path) -> None:
     typed = cli.parse_with_preset(
-        trainings("bridge"), lambda: "quick", description=None, argv=options(training, tmp_path)
+        trainings("bridge"), "quick", description=None, argv=options(training, tmp_path)
     )
     assert typed == replace(training, out=str(tmp_path))
 

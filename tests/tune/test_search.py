@@ -11,20 +11,20 @@ from bridge.training.run_log import read_metrics
 from bridge.training.validation import CHOICE
 from pipelines.stages.train_options import trainings
 from tests.factories import make_dataset
-from tune import search
+from tune import search, trials
 from tune.search import SearchConfig
 
 
 def test_sampled_values_reach_the_trainer() -> None:
     base = trainings("bridge")["quick"]
     sampled = {"contrastive_range": 3, "classification": 0.3, "blur": 2.0, "localisation": 5.0}
-    config = search.trial_config(base, sampled)
+    config = trials.trial_config(base, sampled)
     assert config.recipe.bliss.contrastive_range == 3
     loss = config.recipe.loss
     assert (loss.classification, loss.blur, loss.localisation) == (0.3, 2.0, 5.0)
     assert loss.contrastive == base.recipe.loss.contrastive
     assert config.recipe.bliss.num_negatives == base.recipe.bliss.num_negatives
-    assert search._options(sampled) == (
+    assert trials._options(sampled) == (
         "--blur 2 --classification 0.3 --contrastive-range 3 --localisation 5"
     )
 

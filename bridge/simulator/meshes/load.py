@@ -13,8 +13,6 @@ from bridge.simulator.meshes.mesh import Mesh, build_mesh
 from bridge.simulator.meshes.obj import read_obj
 from bridge.simulator.meshes.surface import MeshError, Remark, Surface
 
-MESH_SUFFIXES = (".glb", ".gltf", ".obj")
-
 
 def load_mesh(path: str | Path) -> Mesh:
     """Read, join and normalise every part of a file.

@@ -8,12 +8,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bridge.common.errors import InputError
-from bridge.simulator.meshes.load import MESH_SUFFIXES, load_mesh
-from bridge.simulator.meshes.mesh import Mesh
-from bridge.simulator.objects.procedural import FAMILIES, procedural_mesh
 
+# Folders are looked through before anything is imported that compiles kernels.
+if TYPE_CHECKING:
+    from bridge.simulator.meshes.mesh import Mesh
+
+MESH_SUFFIXES = (".glb", ".gltf", ".obj")
+"""Of mesh files, in order of preference."""
 MAX_DEPTH = 3
 """Levels of folders, from the object's own, in which its mesh is looked for."""
 
@@ -41,6 +45,9 @@ class ObjectEntry:
         Raises:
             MeshError: the file cannot be rendered.
         """
+        from bridge.simulator.meshes.load import load_mesh
+        from bridge.simulator.objects.procedural import procedural_mesh
+
         if self.path is None:
             return procedural_mesh(self.seed, self.category, self.instance)
         return load_mesh(self.path)
@@ -107,6 +114,8 @@ def select_categories(entries: Sequence[ObjectEntry], number: int) -> list[Objec
 
 def procedural_objects(per_category: int, seed: int, first: int = 0) -> list[ObjectEntry]:
     """Instances first..first + per_category - 1 of every built-in family, sorted by id."""
+    from bridge.simulator.objects.procedural import FAMILIES
+
     return [
         ObjectEntry(f"{category}/{instance:05d}", category, None, seed, instance)
         for category in sorted(FAMILIES)

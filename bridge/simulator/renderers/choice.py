@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import get_args
 
 from bridge.common.errors import InputError
+from bridge.simulator.config import RendererName
 from bridge.simulator.renderers.protocol import Renderer
-
-RendererName = Literal["raster", "gl", "cycles"]
 
 
 def make_renderer(

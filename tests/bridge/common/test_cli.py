@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 import tyro
@@ -25,8 +26,8 @@ class Options:
 PRESETS = {"paper": Options(), "quick": Options("quick", (60, 80), Inner(20))}
 
 
-def parse(*argv: str, fallback: str = "paper") -> Options:
-    return cli.parse_with_preset(PRESETS, lambda: fallback, description=None, argv=argv)
+def parse(*argv: str, usual: str = "paper") -> Options:
+    return cli.parse_with_preset(PRESETS, usual, description=None, argv=argv)
 
 
 def test_preset_decides_defaults_and_options_override_it() -> None:
@@ -35,13 +36,31 @@ def test_preset_decides_defaults_and_options_override_it() -> None:
     assert parse("--size", "10", "20").size == (10, 20)
 
 
-def test_fallback_is_asked_only_without_a_preset() -> None:
-    assert parse(fallback="quick") == PRESETS["quick"]
+def test_what_costs_more_is_asked_only_without_a_preset_and_with_right_options() -> None:
+    assert parse(usual="quick") == PRESETS["quick"]
 
-    def fail() -> str:
+    def fail(config: Options) -> str:
         raise AssertionError
 
-    cli.parse_with_preset(PRESETS, fail, description=None, argv=["--preset", "paper"])
+    choice: dict[str, Any] = {"choose": fail, "description": None}
+    cli.parse_with_preset(PRESETS, "quick", argv=["--preset", "paper"], **choice)
+    with pytest.raises(SystemExit):
+        cli.parse_with_preset(PRESETS, "quick", argv=["--epochs", "many"], **choice)
+    with pytest.raises(SystemExit):
+        cli.parse_with_preset(PRESETS, "quick", argv=["--help"], **choice)
+
+
+def test_what_is_chosen_decides_the_defaults_of_options_that_are_not_given() -> None:
+    asked: list[Options] = []
+
+    def choose(config: Options) -> str:
+        asked.append(config)
+        return "quick"
+
+    given = ["--epochs", "3"]
+    chosen = cli.parse_with_preset(PRESETS, "paper", choose=choose, description=None, argv=given)
+    assert chosen == parse("--preset", "quick", *given)
+    assert asked == [parse("--preset", "paper", *given)]
 
 
 def test_options_are_found_in_either_spelling() -> None:
@@ -135,7 +154,7 @@ class Marked:
 )
 def test_options_of_one_name_fail_at_the_start(default: object, message: str) -> None:
     with pytest.raises(TypeError, match=message):
-        cli.parse_with_preset({"a": default}, lambda: "a", description=None, argv=[])
+        cli.parse_with_preset({"a": default}, "a", description=None, argv=[])
 
 
 def test_commands_with_options_of_one_name_fail_at_the_start() -> None:

@@ -14,8 +14,9 @@ import torch
 
 import bridge
 from bridge.common.errors import InputError
-from bridge.model.checkpoint import load, model_sha256, read_config, save_model
+from bridge.model.checkpoint import load, save_model
 from bridge.model.config import BridgeConfig
+from bridge.model.folder import model_sha256, read_config
 from bridge.model.network import Bridge
 
 CONFIG = BridgeConfig(

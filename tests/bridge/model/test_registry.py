@@ -23,10 +23,10 @@ from bridge.model.method import Description, RetrievalModel, build_classifier
 from bridge.model.network import Bridge
 from bridge.model.registry import METHODS, Method, restore_config
 from bridge.training.cost import estimate
-from bridge.training.data import select_training_images
 from bridge.training.examples import draw_examples
 from bridge.training.losses import LossConfig
 from bridge.training.recipe import Recipe
+from bridge.training.selection import select_training_images
 from bridge.training.trainer import Trainer
 from bridge.training.validation import load_validation_data
 from tests.factories import make_dataset

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from bridge.blur import composite
 from bridge.common.errors import InputError
+from bridge.simulator.config import Realism
 from bridge.simulator.realism import (
-    Realism,
     add_jpeg_artefacts,
     add_sensor_noise,
     composite_linear,

@@ -25,9 +25,9 @@ from bridge.simulator import (
     simulate,
 )
 from bridge.simulator.background import Background, procedural_background
-from bridge.simulator.filters import FilterName, is_kept
+from bridge.simulator.config import FilterName, Realism
+from bridge.simulator.filters import is_kept
 from bridge.simulator.objects.procedural import procedural_mesh
-from bridge.simulator.realism import Realism
 from bridge.simulator.renderers.lighting import Lighting
 from bridge.simulator.trajectory import sample_trajectory
 from tests.bridge.simulator.scenes import quads

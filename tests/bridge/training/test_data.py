@@ -15,14 +15,9 @@ from bridge.common.images import decode
 from bridge.dataset.cache import ImageCache
 from bridge.dataset.manifest import open_manifest
 from bridge.training.bliss import BlissConfig
-from bridge.training.data import (
-    AHEAD,
-    TooManyUnreadable,
-    TrainingData,
-    prefetch,
-    select_training_images,
-)
+from bridge.training.data import AHEAD, TooManyUnreadable, TrainingData, prefetch
 from bridge.training.recipe import Recipe
+from bridge.training.selection import select_training_images
 from tests.factories import make_dataset, write_selections
 
 SIZE = (24, 32)

@@ -19,12 +19,12 @@ from bridge.training.losses import (
     LossConfig,
     LossInputs,
     blur_loss,
-    check_losses,
     contrastive_batch,
     contrastive_tuples,
     joint_loss,
     localisation_loss,
 )
+from bridge.training.recipe import check_losses
 
 NAN = float("nan")
 TUPLE = torch.tensor([[1.0, 0, 0], [0.8, 0.6, 0], [0, 1, 0], [0.96, 0.28, 0]])

@@ -30,8 +30,9 @@ import torch
 from bridge.dataset.manifest import open_manifest
 from bridge.model.config import BridgeConfig
 from bridge.model.network import Bridge
-from bridge.training.data import Batch, select_training_images
+from bridge.training.data import Batch
 from bridge.training.recipe import Recipe
+from bridge.training.selection import select_training_images
 from bridge.training.trainer import Trainer
 from tests.factories import make_dataset
 

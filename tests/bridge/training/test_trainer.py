@@ -17,9 +17,10 @@ from bridge.model.config import BridgeConfig
 from bridge.model.network import Bridge
 from bridge.training.augmentation import Augmentation
 from bridge.training.bliss import BlissConfig
-from bridge.training.data import TooManyUnreadable, select_training_images
+from bridge.training.data import TooManyUnreadable
 from bridge.training.losses import LossConfig
 from bridge.training.recipe import Compute, Recipe
+from bridge.training.selection import select_training_images
 from bridge.training.trainer import Event, NonFiniteLoss, Trainer, check_workers, share_of
 from bridge.training.validation import CHOICE, load_validation_data
 from tests.factories import make_dataset

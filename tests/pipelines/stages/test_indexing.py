@@ -13,11 +13,12 @@ import pytest
 from benchmarks.indexes import like_descriptors, write_descriptors
 from bridge.common.errors import InputError
 from bridge.dataset.roles import DATABASE, DISTRACTOR, QUERY
+from bridge.index.config import INDEX_TYPES, IndexType
 from bridge.index.folder import IndexManifest
-from bridge.index.layouts import INDEX_TYPES, IndexType
 from bridge.index.search import load_index, open_search_index, search
 from pipelines.stages import index_shards, indexing
-from pipelines.stages.indexing import IndexOptions, build_search_index, is_current
+from pipelines.stages.index_options import IndexOptions
+from pipelines.stages.indexing import build_search_index, is_current
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 

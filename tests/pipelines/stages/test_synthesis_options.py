@@ -11,16 +11,14 @@ from bridge.common.errors import InputError
 from bridge.dataset.manifest import Manifest, ShardResult
 from bridge.dataset.shards import ShardRecord
 from bridge.simulator import ObjectEntry
-from bridge.simulator.realism import Realism
+from bridge.simulator.config import Realism
+from pipelines.stages.synthesis_inputs import choose_objects, object_pool, shortage
 from pipelines.stages.synthesis_options import (
     LATER_OPTIONS,
     SynthesizeConfig,
     check_options,
-    choose_objects,
     from_identity,
-    object_pool,
     parse,
-    shortage,
 )
 
 

@@ -1,0 +1,48 @@
+"""What a MODEL folder says of itself; nothing here needs torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from bridge.common import storage
+from bridge.common.errors import InputError
+
+WEIGHTS_FILE = "model.safetensors"
+CONFIG_FILE = "config.json"
+SCHEMA_VERSION = 1
+
+
+def read_config(folder: str | Path) -> dict[str, Any]:
+    """The `config.json` of a MODEL folder, with what `save_model` was given as `extra`.
+
+    Raises:
+        InputError: it is missing or is not that of a model.
+    """
+    config = storage.read_json(storage.join(folder, CONFIG_FILE))
+    if not isinstance(config, dict) or not {"model", "weights_sha256"} <= config.keys():
+        raise InputError(
+            f"{storage.join(folder, CONFIG_FILE)} is not the configuration of a model."
+        )
+    if config.get("schema_version") != SCHEMA_VERSION:
+        raise InputError(f"The model {folder} was written by another version of this software.")
+    return config
+
+
+def model_sha256(path: str | Path) -> str:
+    """The hash by which an index names its model: of a MODEL folder's weights, or of a whole file.
+
+    Raises:
+        InputError: there is neither a MODEL folder nor a file.
+    """
+    if is_file(path):
+        return storage.sha256_file(path)
+    return str(read_config(path)["weights_sha256"])
+
+
+def is_file(path: str | Path) -> bool:
+    """Whether there is a file rather than a folder or nothing."""
+    import pyarrow.fs as pafs
+
+    fs, inner = storage.filesystem(path)
+    return fs.get_file_info(inner).type == pafs.FileType.File

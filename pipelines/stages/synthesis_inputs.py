@@ -1,0 +1,136 @@
+"""What the options of `synthesize.py` name: an earlier run, objects to choose from, photos."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Container, Sequence
+
+from bridge.common import storage
+from bridge.common.errors import InputError
+from bridge.common.identity import refuse_difference
+from bridge.dataset.manifest import MANIFEST, Manifest, load_manifest, open_manifest
+from bridge.simulator.background import Backgrounds, PhotoBackgrounds, ProceduralBackgrounds
+from bridge.simulator.objects.catalogue import (
+    ObjectEntry,
+    procedural_objects,
+    scan_meshes,
+    select_categories,
+)
+from bridge.synthesis.plan import select_objects
+from pipelines.stages.synthesis_options import LATER_OPTIONS, PRESETS, SynthesizeConfig
+
+DISTRACTOR_INSTANCES_FROM = 1_000_000
+"""Built-in distractor objects are instances that no dataset reaches."""
+
+
+def existing_manifest(config: SynthesizeConfig) -> Manifest | None:
+    """What an earlier run left; InputError where it was made with other options."""
+    if not storage.exists(storage.join(config.folder, MANIFEST)):
+        return None
+    manifest = load_manifest(config.folder)
+    recorded = {**LATER_OPTIONS, **manifest.config}
+    options = {name: value for name, value in recorded.items() if name != "catalogue"}
+    content = "a dataset made with another configuration"
+    refuse_difference(config.folder, content, options, config.identity())
+    return manifest
+
+
+def summary(manifest: Manifest) -> str:
+    """Counts in one line."""
+    parts = [
+        f"{split} {counts['rows']:,} images of {counts['objects']:,} objects"
+        for split, counts in manifest.counts().items()
+    ]
+    value = manifest.to_json()
+    for title, name in (("left out", "rejected"), ("adjusted", "adjusted")):
+        reasons = ", ".join(f"{count} {reason}" for reason, count in value[name].items())
+        parts += [f"{title}: {reasons}"] if reasons else []
+    return "; ".join(parts)
+
+
+def all_objects(config: SynthesizeConfig) -> list[ObjectEntry]:
+    """Every object that there is to choose from."""
+    if config.meshes is not None:
+        return scan_meshes(storage.absolute(config.meshes))
+    first = 0 if config.kind == "dataset" else DISTRACTOR_INSTANCES_FROM
+    return procedural_objects(config.objects_per_category or 10, config.seed, first)
+
+
+def object_pool(config: SynthesizeConfig) -> list[ObjectEntry]:
+    """The objects of the chosen categories that are not excluded.
+
+    Categories are chosen before objects are excluded, so that distractors have the categories of
+    the dataset that they exclude.
+    """
+    entries = all_objects(config)
+    if config.categories is not None:
+        entries = select_categories(entries, config.categories)
+    if config.exclude is not None:
+        excluded = open_manifest(storage.absolute(config.exclude)).objects
+        entries = [entry for entry in entries if entry.object_id not in excluded]
+        if not entries:
+            source = config.meshes or "the built-in objects"
+            raise InputError(f"{config.exclude} uses every object of {source}.")
+    return entries
+
+
+def choose_objects(
+    config: SynthesizeConfig, pool: Sequence[ObjectEntry], unusable: Container[str] = ()
+) -> list[ObjectEntry]:
+    """The objects to use of a pool, given the ids of those that are known to be unusable."""
+    return select_objects(pool, config.objects_per_category, config.seed, config.kind, unusable)
+
+
+def shortage(config: SynthesizeConfig, entries: Sequence[ObjectEntry]) -> list[str]:
+    """Sentences on what the mesh folder is too small for, given the objects to use."""
+    notes = []
+    sizes = Counter(entry.category for entry in entries)
+    wanted = config.objects_per_category
+    if wanted is not None:
+        categories = config.categories or len(sizes)
+        few = categories - sum(size >= wanted for size in sizes.values())
+        if few:
+            notes.append(f"{few} of {categories} categories have fewer than {wanted} objects left.")
+    if config.kind == "distractors" and config.meshes is not None and config.exclude is None:
+        notes += _overlap(config, all_objects(config), set(sizes))
+    return notes
+
+
+def _overlap(
+    config: SynthesizeConfig, entries: Sequence[ObjectEntry], categories: set[str]
+) -> list[str]:
+    """Whether distractors would share objects with a dataset of the same preset and folder."""
+    by_dataset = PRESETS["dataset"][config.preset].objects_per_category
+    if config.objects_per_category is None or by_dataset is None:
+        few = len(categories)
+        needed = "every object"
+    else:
+        sizes = Counter(entry.category for entry in entries if entry.category in categories)
+        together = by_dataset + config.objects_per_category
+        few = sum(size < together for size in sizes.values())
+        needed = f"{together} objects"
+    if not few:
+        return []
+    return [
+        f"In {few} of {len(categories)} categories a dataset and these distractors need {needed} "
+        "and may share some: name the dataset with --exclude."
+    ]
+
+
+def open_backgrounds(config: SynthesizeConfig) -> Backgrounds:
+    """Photos, or generated backgrounds where no folder is given."""
+    if config.backgrounds is None:
+        return ProceduralBackgrounds()
+    return PhotoBackgrounds(
+        storage.absolute(config.backgrounds), config.kind, config.background_crop
+    )
+
+
+def catalogue_hash(entries: Sequence[ObjectEntry], backgrounds: Backgrounds) -> str:
+    """Changes when an object or a photo is added or removed, or its file changes in size.
+
+    Textures and other files beside a mesh are not looked at.
+    """
+    objects = [(e.object_id, os.path.getsize(e.path) if e.path else 0) for e in entries]
+    return storage.sha256_json([objects, backgrounds.sizes()])

@@ -1,0 +1,143 @@
+"""A training laid over Ray Train, from its plan to its result."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+import ray.train
+import torch
+from ray.train.torch import TorchTrainer
+
+from bridge.common import storage
+from bridge.common.errors import InputError
+from bridge.model.method import RetrievalModel
+from bridge.model.registry import build_model
+from bridge.training.cost import estimate
+from bridge.training.errors import NonFiniteLoss
+from bridge.training.run_log import read_metrics
+from bridge.training.validation import CHOICE
+from pipelines.stages import cluster
+from pipelines.stages.train_follow import following, tracking
+from pipelines.stages.train_options import TrainConfig
+from pipelines.stages.train_plan import Plan
+from pipelines.stages.train_result import RUN_FILE, TrainResult
+from pipelines.stages.train_scaling import scaling_of
+from pipelines.stages.train_worker import MODEL_FOLDER, UNREADABLE_FILE, train_worker
+
+
+def fit(
+    config: TrainConfig, plan: Plan, identity: dict[str, Any], callbacks: Sequence[Any]
+) -> TrainResult:
+    """Train, or continue. Raises as `pipelines.train.run`.
+
+    Args:
+        config: the options.
+        plan: what they come to.
+        identity: of the run, as it is recorded.
+        callbacks: Ray Train's.
+    """
+    out = storage.absolute(config.out)
+    _say(config, plan, _model(config, plan))
+    cluster.connect(config.num_cpus)
+    scaling = scaling_of(config, plan.batch)
+    storage.prepare_output(out)
+    storage.write_json(storage.join(out, RUN_FILE), {"config": identity, "complete": False})
+    with tracking(config, out, identity) as tracker, following(out, tracker):
+        _fit(config, out, scaling, callbacks)
+    finished = _summarise(out)
+    storage.write_json(
+        storage.join(out, RUN_FILE),
+        {"config": identity, "complete": True, "result": asdict(finished)},
+    )
+    if finished.unreadable:
+        print(
+            f"warning: {finished.unreadable} training images could not be read: see "
+            f"{storage.join(out, UNREADABLE_FILE)}."
+        )
+    print(f"trained {finished.steps} steps in {finished.seconds:.0f} s: {finished.model}")
+    return finished
+
+
+def dry_run(config: TrainConfig, plan: Plan) -> None:
+    """Print what would be trained, and what it would cost; writes nothing."""
+    model = _model(config, plan)
+    _say(config, plan, model)
+    cluster.connect(config.num_cpus)
+    scaling = scaling_of(config, plan.batch)
+    cost = estimate(
+        model,
+        config.recipe,
+        images_per_step=plan.batch * plan.tuple_size,
+        total_steps=plan.steps,
+        device="cuda" if scaling.use_gpu and torch.cuda.is_available() else "cpu",
+        workers=max(1, scaling.min_workers),
+        compute=config.compute,
+    )
+    for line in cost.lines():
+        print(line)
+
+
+def _fit(
+    config: TrainConfig, out: str, scaling: ray.train.ScalingConfig, callbacks: Sequence[Any]
+) -> None:
+    """Train; an InputError that the workers met is raised as what it is."""
+    trainer = TorchTrainer(
+        train_worker,
+        train_loop_config={"config": config, "out": out, "local": not scaling.max_workers},
+        scaling_config=scaling,
+        run_config=ray.train.RunConfig(
+            name="checkpoints",
+            storage_path=out,
+            failure_config=ray.train.FailureConfig(max_failures=config.max_failures),
+            checkpoint_config=ray.train.CheckpointConfig(num_to_keep=1),
+            callbacks=list(callbacks) or None,
+        ),
+    )
+    try:
+        result = trainer.fit()
+    except ray.train.WorkerGroupError as error:
+        for failure in error.worker_failures.values():
+            cause = getattr(failure, "cause", failure)
+            if isinstance(cause, InputError):
+                raise cause from error
+        raise
+    if result.error is not None:
+        raise result.error
+    stopped = result.return_value
+    if isinstance(stopped, InputError):
+        raise stopped
+    if stopped is not None:
+        reached = (
+            f"from its last checkpoint, {result.checkpoint.path}"
+            if result.checkpoint
+            else "from the beginning, as there is no checkpoint yet"
+        )
+        raise NonFiniteLoss(f"{stopped}. The same command continues {reached}.")
+
+
+def _model(config: TrainConfig, plan: Plan) -> RetrievalModel:
+    """The model of the run; InputError where its weights cannot be had."""
+    return build_model(replace(config.model, num_classes=plan.objects), config.weights)
+
+
+def _say(config: TrainConfig, plan: Plan, model: RetrievalModel) -> None:
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    height, width = config.model.image_size
+    print(
+        f"{plan}; {config.model.backbone} with {parameters / 1e6:.1f} M parameters at "
+        f"{height}x{width}"
+    )
+
+
+def _summarise(out: str) -> TrainResult:
+    """From the log: steps, time spent training, the best validation mAP, and what was skipped."""
+    lines = read_metrics(out)
+    return TrainResult(
+        model=storage.join(out, MODEL_FOLDER),
+        steps=lines[-1]["step"],
+        seconds=sum(line["seconds"] for line in lines),
+        best=max((line[CHOICE] for line in lines if CHOICE in line), default=None),
+        unreadable=max(int(line["unreadable"]) for line in lines),
+    )
