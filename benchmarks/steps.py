@@ -35,10 +35,7 @@ class OneByOne:
 
     def __init__(self, model: RetrievalModel, recipe: Recipe, device: str) -> None:
         """Train `model` in place, which has all heads, with losses within tuples."""
-        self.model = model.to(device, memory_format=torch.contiguous_format).train()
-        self.model.backbone.register_forward_pre_hook(
-            lambda _, images: tuple(each.contiguous() for each in images)
-        )
+        self.model = channels_first(model.to(device)).train()
         self._recipe = recipe
         self._optimizer = torch.optim.Adam(model.parameters(), lr=recipe.learning_rate)
 
@@ -98,6 +95,15 @@ def median_seconds(
             wait()
             times[name].append(time.perf_counter() - start)
     return {name: statistics.median(spent[warm_ups:]) for name, spent in times.items()}
+
+
+def channels_first(model: RetrievalModel) -> RetrievalModel:
+    """The same network, from now on in torch's own memory layout."""
+    model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    model.backbone.register_forward_pre_hook(
+        lambda _, images: tuple(each.contiguous() for each in images)
+    )
+    return model
 
 
 @torch.no_grad()
