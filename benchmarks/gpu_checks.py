@@ -60,14 +60,14 @@ def forward(setting: Setting, name: PresetName) -> Iterator[Row]:
     model = fresh(network)
     images = tensor(pictures(IMAGES, network.image_size, setting.seed))
     there = copy.deepcopy(model).to(setting.device)
-    reference = _described(model, images)
+    reference = described(model, images)
 
     def row(kind: str, bf16: bool, exact: bool, share: Share) -> Row:
         with float32(exact=exact), torch.autocast(setting.device, torch.bfloat16, enabled=bf16):
-            found = _described(there, images)
-        changed = (_described(each, images) for each in _changed(model, share))
-        bound = max(_distance(each, reference) for each in changed)
-        return _row(f"{name}: forward, {kind}", _distance(found, reference), MARGIN * bound)
+            found = described(there, images)
+        changed = (described(each, images) for each in perturbed(model, share))
+        bound = max(largest_distance(each, reference) for each in changed)
+        return _row(f"{name}: forward, {kind}", largest_distance(found, reference), MARGIN * bound)
 
     yield row("float32", bf16=False, exact=True, share=float32_share)
     yield row("TF32", bf16=False, exact=False, share=_share_of_digits(TF32_DIGITS))
@@ -82,7 +82,7 @@ def step(setting: Setting, name: PresetName) -> Iterator[Row]:
     reference = _stepped(preset, model, "cpu", setting.seed)
     found = _stepped(preset, model, setting.device, setting.seed)
     changed = [
-        _stepped(preset, each, "cpu", setting.seed) for each in _changed(model, float32_share)
+        _stepped(preset, each, "cpu", setting.seed) for each in perturbed(model, float32_share)
     ]
     for part, vector in reference.items():
         length = float(vector.norm())
@@ -162,7 +162,7 @@ def _share_of_digits(digits: int) -> Share:
     return share
 
 
-def _changed(model: RetrievalModel, share: Share) -> Iterator[RetrievalModel]:
+def perturbed(model: RetrievalModel, share: Share) -> Iterator[RetrievalModel]:
     """`SAMPLES` copies of a network, the weights of whose layers differ by up to a share each."""
     for seed in range(SAMPLES):
         other = copy.deepcopy(model)
@@ -174,13 +174,13 @@ def _changed(model: RetrievalModel, share: Share) -> Iterator[RetrievalModel]:
         yield other
 
 
-def _described(model: RetrievalModel, images: torch.Tensor) -> torch.Tensor:
+def described(model: RetrievalModel, images: torch.Tensor) -> torch.Tensor:
     """All that a network says, float32 [B, n] on the CPU."""
     parts = (part for part in model.describe(images) if part is not None)
     return torch.cat([part.float().cpu().reshape(len(images), -1) for part in parts], dim=1)
 
 
-def _distance(first: torch.Tensor, second: torch.Tensor) -> float:
+def largest_distance(first: torch.Tensor, second: torch.Tensor) -> float:
     """The largest over the images."""
     return float((first - second).norm(dim=1).max())
 

@@ -105,7 +105,7 @@ def _shared(figures: Figures, records: list[dict[str, Any]]) -> list[dict[str, A
 
 
 def _training(figures: Figures) -> list[str]:
-    records = _shared(figures, rows(figures, "training", "training, compiled"))
+    records = _shared(figures, rows(figures, "training", "training-compiled"))
     loops = [row["images_per_second"] for row in records if "loop" in row["variant"]]
     for row in records:
         if loops and row["preset"] == "paper" and "images_per_second" in row:
@@ -119,7 +119,7 @@ def _training(figures: Figures) -> list[str]:
 
 
 def _embedding(figures: Figures) -> list[str]:
-    records = rows(figures, "embedding", "embedding, compiled")
+    records = rows(figures, "embedding", "embedding-compiled")
     return _table(EMBEDDINGS, _shared(figures, records))
 
 

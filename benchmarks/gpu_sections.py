@@ -33,8 +33,8 @@ SectionName = Literal[
     "embedding",
     "ranking",
     "gl",
-    "training, compiled",
-    "embedding, compiled",
+    "training-compiled",
+    "embedding-compiled",
 ]
 
 
@@ -60,8 +60,8 @@ SECTIONS: dict[SectionName, Section] = {
     "embedding": Section(gpu_measures.embedding, 10, 60),
     "ranking": Section(gpu_measures.ranking, 15, 90),
     "gl": Section(gpu_measures.gl, 5, 40),
-    "training, compiled": Section(gpu_measures.compiled_training, 30, 240),
-    "embedding, compiled": Section(gpu_measures.compiled_embedding, 20, 90),
+    "training-compiled": Section(gpu_measures.compiled_training, 30, 240),
+    "embedding-compiled": Section(gpu_measures.compiled_embedding, 20, 90),
 }
 """In their order: what can be had for little comes first."""
 
@@ -101,6 +101,10 @@ class Figures:
         """Write the file anew, whole."""
         text = json.dumps(self.content, indent=1, default=plain)
         storage.write_bytes(self.path, f"{text}\n".encode())
+
+
+_AGAIN = 5.0
+"""Seconds between two calls to end."""
 
 
 class _OutOfTime(BaseException):
@@ -201,7 +205,8 @@ def _at_most(seconds: float) -> Iterator[None]:
         raise _OutOfTime
 
     handler = signal.signal(signal.SIGALRM, stop)
-    before = signal.setitimer(signal.ITIMER_REAL, seconds)
+    # Again and again: what is raised while something is being freed is lost.
+    before = signal.setitimer(signal.ITIMER_REAL, seconds, _AGAIN)
     try:
         yield
     finally:

@@ -51,11 +51,10 @@ def provide(arguments: Sequence[str]) -> None:
 
 
 def _named(arguments: Sequence[str]) -> Path | None:
-    for argument, following in zip(arguments, (*arguments[1:], ""), strict=True):
-        if argument == OPTION and following:
-            return Path(following)
-        if argument.startswith(f"{OPTION}="):
-            return Path(argument.partition("=")[2])
+    for number, argument in enumerate(arguments):
+        name, _, value = argument.partition("=")
+        if name == OPTION:
+            return Path(value or "".join(arguments[number + 1 : number + 2]))
     return None
 
 
