@@ -107,7 +107,7 @@ def index(out: Path) -> dict[str, str]:
 
 SUBJECTS = {
     "index": Subject("pipelines/build_index.py", "ray::MapWorker", parts, index, inside="index"),
-    "synthesis": Subject("pipelines/synthesize.py", "ray::make_shard", shards, dataset),
+    "synthesis": Subject("pipelines/synthesize.py", "ray::MapWorker", shards, dataset),
     "training": Subject("pipelines/train.py", "ray::RayTrainWorker", steps, training),
 }
 

@@ -21,19 +21,34 @@ from __future__ import annotations
 import dataclasses
 import gc
 import json
+import math
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_type_hints
+from types import UnionType
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    Literal,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
-from annotated_types import Ge, Gt, Le
-from pydantic import AllowInfNan, TypeAdapter, ValidationError
-from pydantic_core import to_jsonable_python
+from annotated_types import Ge, Gt, Le, Lt, MinLen, Predicate
 
 from bridge.common import storage
 from bridge.common.errors import InputError
+
+# Options that are right, as nearly all are, are read without pydantic: it would take as long to
+# import as all else that reads them. It judges the doubtful ones, and files.
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter, ValidationError
 
 Record = TypeVar("Record")
 
@@ -44,8 +59,9 @@ Count = Annotated[int, Ge(1)]
 """At least one."""
 WholeNumber = Annotated[int, Ge(0)]
 """At least zero."""
-Positive = Annotated[float, Gt(0), AllowInfNan(False)]
-NonNegative = Annotated[float, Ge(0), AllowInfNan(False)]
+_FINITE = Predicate(math.isfinite)
+Positive = Annotated[float, _FINITE, Gt(0)]
+NonNegative = Annotated[float, _FINITE, Ge(0)]
 Share = Annotated[float, Ge(0), Le(1)]
 """In 0..1."""
 
@@ -56,11 +72,52 @@ def check(options: Any) -> None:
     Raises:
         InputError: names the first field that is out of its range, and the range.
     """
-    for name, adapter in _adapters(type(options)).items():  # type: ignore[arg-type]
-        try:
-            adapter.validate_python(getattr(options, name), strict=True)
-        except ValidationError as error:
-            raise InputError(f"`{name}` {_complaint(error)}.") from error
+    for name, hint in _checked_fields(type(options)).items():  # type: ignore[arg-type]
+        value = getattr(options, name)
+        if not _is_plainly(hint, value):
+            _judge(name, hint, value)
+
+
+def _is_plainly(hint: Any, value: Any) -> bool:
+    """Whether a value is of a type and in its range beyond doubt; False where that is not clear."""
+    kind, parts = get_origin(hint), get_args(hint)
+    if kind is Annotated:
+        return _is_plainly(parts[0], value) and all(_meets(limit, value) for limit in parts[1:])
+    if kind is Literal:
+        return any(type(value) is type(part) and value == part for part in parts)
+    if kind in (Union, UnionType):
+        return any(_is_plainly(part, value) for part in parts)
+    if kind is tuple:
+        parts = parts[:1] * len(value) if parts[-1] is Ellipsis else parts
+        return len(parts) == len(value) and all(map(_is_plainly, parts, value))
+    # True is an int to Python, but no count of anything.
+    return isinstance(hint, type) and isinstance(value, hint) and hint in (bool, type(value))
+
+
+def _meets(limit: Any, value: Any) -> bool:
+    match limit:
+        case Ge(least):
+            return bool(value >= least)
+        case Gt(bound):
+            return bool(value > bound)
+        case Le(most):
+            return bool(value <= most)
+        case Lt(bound):
+            return bool(value < bound)
+        case MinLen(least):
+            return len(value) >= least
+        case Predicate(holds):
+            return holds(value)
+    return False
+
+
+def _judge(name: str, hint: Any, value: Any) -> None:
+    from pydantic import ValidationError
+
+    try:
+        _adapter(hint).validate_python(value, strict=True)
+    except ValidationError as error:
+        raise InputError(f"`{name}` {_complaint(error)}.") from error
 
 
 def to_json(record: Any) -> Any:
@@ -68,6 +125,8 @@ def to_json(record: Any) -> Any:
 
     Numbers that JSON does not have stay what they are, for the writer to refuse.
     """
+    from pydantic_core import to_jsonable_python
+
     return to_jsonable_python(record, inf_nan_mode="constants")
 
 
@@ -111,6 +170,8 @@ def uncollected() -> Iterator[None]:
 
 
 def _parse(kind: type[Record], data: bytes, source: str) -> Record:
+    from pydantic import ValidationError
+
     try:
         with uncollected():
             # Strict JSON lets lists be tuples, but no text be a number.
@@ -137,6 +198,8 @@ def _complaint(error: ValidationError) -> str:
             expected = f"must be at most {limits['le']:g}"
         case "less_than":
             expected = f"must be less than {limits['lt']:g}"
+        case "predicate_failed":
+            expected = "must be a finite number"
         case "too_short":
             expected = f"must have at least {limits['min_length']} items"
         case "json_invalid":
@@ -152,15 +215,17 @@ def _complaint(error: ValidationError) -> str:
 
 @lru_cache(maxsize=256)
 def _adapter(kind: Any) -> TypeAdapter[Any]:
+    from pydantic import TypeAdapter
+
     return TypeAdapter(kind)
 
 
 @lru_cache(maxsize=256)
-def _adapters(kind: Any) -> dict[str, TypeAdapter[Any]]:
-    """Of the fields of a dataclass; those that hold dataclasses have checked themselves."""
+def _checked_fields(kind: Any) -> dict[str, Any]:
+    """Types of a dataclass's fields but for those that hold dataclasses, which check themselves."""
     hints = get_type_hints(kind, include_extras=True)
     return {
-        field.name: TypeAdapter(hints[field.name])
+        field.name: hints[field.name]
         for field in dataclasses.fields(kind)
         if not dataclasses.is_dataclass(hints[field.name])
     }

@@ -7,9 +7,13 @@ costs no more than its list of objects.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
+from typing import overload
+
+import numpy as np
+from numpy.typing import NDArray
 
 from bridge.common.chance import rng_for
 from bridge.dataset.schema import DISTRACTOR_SPLIT, SPLITS
@@ -90,22 +94,54 @@ class ShardPlan:
         """Files."""
         return sum(map(len, self.splits))
 
-    def missing(self, finished: Container[str]) -> Iterator[ShardTask]:
-        """The shards whose paths are not among the finished ones, one by one."""
-        for split in self.splits:
-            for number in range(len(split)):
-                if split.path(number) not in finished:
-                    yield split.task(number)
+    def missing(self, finished: Container[str]) -> ShardsToMake:
+        """The shards whose paths are not among the finished ones."""
+        return ShardsToMake(
+            self.splits,
+            tuple(
+                np.array([n for n in range(len(split)) if split.path(n) not in finished], np.int64)
+                for split in self.splits
+            ),
+        )
 
-    def count_missing(self, finished: Container[str]) -> tuple[int, int]:
-        """Number of shards that `missing` yields, and of trajectories in them."""
-        sizes = [
-            len(split.pairs(number))
-            for split in self.splits
-            for number in range(len(split))
-            if split.path(number) not in finished
-        ]
-        return len(sizes), sum(sizes)
+
+@dataclass(frozen=True)
+class ShardsToMake(Sequence[ShardTask]):
+    """Some shards of a plan, each computed from its number when it is asked for.
+
+    Attributes:
+        splits: of the plan.
+        numbers: of the shards in each of them.
+    """
+
+    splits: tuple[SplitPlan, ...]
+    numbers: tuple[NDArray[np.int64], ...]
+
+    @property
+    def num_trajectories(self) -> int:
+        """Trajectories in them."""
+        return sum(
+            len(split.pairs(int(number)))
+            for split, numbers in zip(self.splits, self.numbers, strict=True)
+            for number in numbers
+        )
+
+    def __len__(self) -> int:
+        return sum(map(len, self.numbers))
+
+    @overload
+    def __getitem__(self, position: int) -> ShardTask: ...
+    @overload
+    def __getitem__(self, position: slice) -> list[ShardTask]: ...
+    def __getitem__(self, position: int | slice) -> ShardTask | list[ShardTask]:
+        if isinstance(position, slice):
+            return [self[i] for i in range(len(self))[position]]
+        position = range(len(self))[position]
+        for split, numbers in zip(self.splits, self.numbers, strict=True):
+            if position < len(numbers):
+                return split.task(int(numbers[position]))
+            position -= len(numbers)
+        raise IndexError(position)
 
 
 def plan_shards(

@@ -6,6 +6,7 @@ out over a cluster: `make_shard` gives the same bytes wherever and however often
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from bridge.dataset.schema import image_id, to_table
 from bridge.dataset.shards import write_shard
 from bridge.simulator import (
     Backgrounds,
+    Mesh,
     MeshError,
     ObjectEntry,
     Renderer,
@@ -80,6 +82,12 @@ def renderer_for(simulator: SimulatorConfig) -> Renderer:
     return _cached_renderer(simulator.renderer, simulator.image_size, simulator.subframe_step)
 
 
+@lru_cache(maxsize=4)
+def _opened(entry: ObjectEntry) -> Mesh:
+    """An object that the next shard may show too, since shards are cut without regard to them."""
+    return entry.load()
+
+
 def make_shard(
     task: ShardTask,
     simulator: SimulatorConfig,
@@ -92,13 +100,33 @@ def make_shard(
     Trajectories that pass no filter or at which Blender dies twice, those of an object that cannot
     be opened any more, and photos that cannot be read are left out and reported.
     """
+    table, rejections = simulate_shard(task, simulator, image_format, backgrounds)
+    return ShardResult(
+        record=write_shard(dataset, task.path, task.split, table),
+        objects=tuple(sorted(set(table.column("object_id").to_pylist()))),
+        trajectories=table.num_rows // (NUM_WINDOWS + 1),
+        by_blur_level=Counter(map(str, table.column("blur_level").to_pylist())),
+        rejections=tuple(rejections),
+    )
+
+
+def simulate_shard(
+    task: ShardTask,
+    simulator: SimulatorConfig,
+    image_format: ImageFormat,
+    backgrounds: Backgrounds,
+) -> tuple[pa.Table, list[Rejection]]:
+    """The rows of a shard, as in `SHARD_SCHEMA`, and what was left out."""
     renderer = renderer_for(simulator)
+    # What one shard reports must not depend on those that this process made before.
+    backgrounds = copy.copy(backgrounds)
+    backgrounds.rejected = {}
     # A table per object, because rows take several times the memory of their table.
     tables = [to_table([])]
     rejections: list[Rejection] = []
     for entry, numbers in task.trajectories:
         try:
-            mesh = entry.load()
+            mesh = _opened(entry)
         except MeshError as error:
             rejections += [_lost(entry, number, str(error)) for number in numbers]
             continue
@@ -114,14 +142,7 @@ def make_shard(
             rows += make_rows(entry, number, samples, image_format)
         tables.append(to_table(rows))
     rejections += [Rejection("background", p, why) for p, why in backgrounds.rejected.items()]
-    table = pa.concat_tables(tables)
-    return ShardResult(
-        record=write_shard(dataset, task.path, task.split, table),
-        objects=tuple(sorted(set(table.column("object_id").to_pylist()))),
-        trajectories=table.num_rows // (NUM_WINDOWS + 1),
-        by_blur_level=Counter(map(str, table.column("blur_level").to_pylist())),
-        rejections=tuple(rejections),
-    )
+    return pa.concat_tables(tables), rejections
 
 
 def num_lost(result: ShardResult) -> int:

@@ -1,4 +1,4 @@
-"""What the drivers need of Ray: a connection, its size, and tasks with bounded look-ahead."""
+"""What the drivers need of Ray: a connection and its size."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import itertools
 import logging
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ray
@@ -102,10 +102,7 @@ def cpus_each(
     """
 
     def room(share: float) -> int:
-        return sum(
-            int(min(node.get("CPU", 0.0) / share, node.get("GPU", 0.0) if on_gpu else math.inf))
-            for node in nodes
-        )
+        return sum(_fitting(node, share, float(on_gpu)) for node in nodes)
 
     fractions = max(processes, math.ceil(1 / most))
     # Rounded down to Ray's resolution, so that all of them fit.
@@ -116,43 +113,20 @@ def cpus_each(
     return None
 
 
-def run_tasks(
-    function: Callable[..., Any],
-    items: Iterable[Any],
-    *shared: Any,
-    look_ahead: int = 4,
-    on_gpu: bool = False,
-    cpus: float = 1,
-    gpus: float = 0,
-    spread: bool = False,
-) -> Iterator[Any]:
-    """Results of `function(item, *shared)` for every item, as they finish, in any order.
+def room(cpus: float, gpus: float = 0) -> int:
+    """How many processes of so many CPUs and GPUs fit on the nodes that run; at least one."""
+    return max(1, sum(_fitting(node, cpus, gpus) for node in nodes()))
 
-    Each task has `cpus` CPUs and `gpus` GPUs; with `spread`, they go to as many nodes as possible.
-    With `on_gpu`, each task sees one GPU, which the CPUs of the cluster share out evenly; on a
-    cluster without GPUs it changes nothing.
 
-    At most `look_ahead` tasks per CPU wait in the cluster, which keeps the driver's memory flat
-    for any number of items. Ray repeats a task whose process or node died.
+def gpu_share() -> float:
+    """What the process of a CPU gets of a GPU, where CPUs share GPUs evenly; 0 without GPUs."""
+    return min(1.0, math.floor(1e4 * num_gpus() / num_cpus()) / 1e4)
 
-    Raises:
-        the exception of the first task that fails; a task must be a pure function of its
-        arguments, so repeating it would fail again.
-    """
-    share = min(1.0, math.floor(1e4 * cpus * num_gpus() / num_cpus()) / 1e4) if on_gpu else gpus
-    task = ray.remote(
-        max_retries=5,
-        num_cpus=cpus,
-        num_gpus=share,
-        scheduling_strategy="SPREAD" if spread else "DEFAULT",
-    )(function)
-    arguments = [ray.put(value) for value in shared]
-    waiting: list[ray.ObjectRef] = []
-    for item in items:
-        if len(waiting) >= look_ahead * max(1.0, num_cpus()):
-            done, waiting = ray.wait(waiting, num_returns=1)
-            yield from ray.get(done)
-        waiting.append(task.remote(item, *arguments))
-    while waiting:
-        done, waiting = ray.wait(waiting, num_returns=1)
-        yield from ray.get(done)
+
+def _fitting(node: Mapping[str, float], cpus: float, gpus: float) -> int:
+    return int(
+        min(
+            node.get("CPU", 0.0) / cpus if cpus else math.inf,
+            node.get("GPU", 0.0) / gpus if gpus else math.inf,
+        )
+    )

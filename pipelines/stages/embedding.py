@@ -1,15 +1,13 @@
-"""Embedding the images of an INDEX: the Ray Data actors that do its parts."""
+"""Embedding the images of an INDEX: the actors that do its parts."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import ray.data
 
 import bridge
 from bridge.common import storage
@@ -21,11 +19,8 @@ from bridge.index.folder import (
 )
 from bridge.model.config import Precision
 from bridge.model.embedding import Embedded, embed_encoded
-from pipelines.stages import cluster
+from pipelines.stages import cluster, engine
 from pipelines.stages.embedding_plan import Part
-
-MOST_BLOCKS = 4096
-"""Of Ray Data, which keeps a record of each in the driver; with more parts, blocks have several."""
 
 
 @dataclass(frozen=True)
@@ -41,31 +36,30 @@ class EmbedOptions:
 
 def embed_parts(parts: Sequence[Part], out: str, options: EmbedOptions) -> Iterator[PartRecord]:
     """Embed and write the parts on the whole cluster; their records as they are finished."""
-    if not parts:
-        return
     gpus, cpus = int(cluster.num_gpus()), max(1, int(cluster.num_cpus()))
     # On CPUs one actor per core scales better than the threads of one forward pass.
     actors = options.num_workers or (gpus if options.use_gpu else cpus) or 1
-    actors = min(len(parts), actors if options.use_gpu else min(actors, cpus))
+    actors = max(1, min(len(parts), actors if options.use_gpu else min(actors, cpus)))
     threads = min(8, max(1, cpus // actors))
-    blocks = min(len(parts), MOST_BLOCKS)
-    dataset = ray.data.from_items(list(parts), override_num_blocks=blocks).map(
+    yield from engine.run(
         Embedder,
-        fn_constructor_args=(out, options, threads),
+        parts,
+        out,
+        options,
+        threads,
+        cpus=0 if options.use_gpu else 1,
+        gpus=1 if options.use_gpu else 0,
         # Two calls at a time: one reads the next part's images while the network has the other's.
-        compute=ray.data.ActorPoolStrategy(
-            size=actors, max_concurrent_calls_per_actor=2, enable_true_multi_threading=True
+        actors=engine.Actors(
+            options.num_workers,
+            calls=2,
+            environment=None if options.use_gpu else cluster.TENSORS_ON_CPU,
         ),
-        num_gpus=1 if options.use_gpu else None,
-        num_cpus=None if options.use_gpu else 1,
-        runtime_env=None if options.use_gpu else cluster.TENSORS_ON_CPU,
     )
-    for row in dataset.iter_rows():
-        yield row["item"]
 
 
 class Embedder:
-    """A Ray Data actor: loads the model once, then turns parts into descriptor files."""
+    """Loads the model once, then turns parts into descriptor files."""
 
     def __init__(self, out: str, options: EmbedOptions, threads: int) -> None:
         import torch
@@ -75,9 +69,8 @@ class Embedder:
         self._out, self._options, self._threads = out, options, threads
         self._network = threading.Lock()
 
-    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+    def __call__(self, part: Part) -> PartRecord:
         """Embed one part, write it, and return its record."""
-        part: Part = row["item"]
         labels, images = part.read()
         with self._network:
             embedded = embed_encoded(
@@ -87,7 +80,7 @@ class Embedder:
                 threads=self._threads,
                 precision=self._options.precision,
             )
-        return {"item": _write(self._out, part, labels, embedded)}
+        return _write(self._out, part, labels, embedded)
 
 
 def _write(out: str, part: Part, labels: Labels, embedded: Embedded) -> PartRecord:

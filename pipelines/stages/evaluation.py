@@ -28,7 +28,7 @@ from bridge.metrics import RetrievalResult, merge_results
 from bridge.report import Gallery, MethodResult, ReportData, write_report
 from bridge.report.gallery import HARDEST_DISTRACTORS
 from bridge.report.tables import map_table, text_table
-from pipelines.stages import cluster
+from pipelines.stages import cluster, engine
 from pipelines.stages.evaluation_options import EvaluateConfig
 
 
@@ -100,7 +100,7 @@ def _on_cluster(task: Task, blocks: int) -> Result:
     bounds = np.linspace(0, len(task), min(blocks, len(task)) + 1).astype(int)
     slices = [slice(*pair) for pair in itertools.pairwise(bounds)]
     gpus = min(1.0, cluster.num_gpus())
-    parts = cluster.run_tasks(_block, list(enumerate(slices)), task, gpus=gpus, spread=True)
+    parts = engine.run(_block, list(enumerate(slices)), task, gpus=gpus)
     return merge_results([result for _, result in sorted(parts, key=lambda part: part[0])])
 
 

@@ -14,7 +14,7 @@ from bridge.index.folder import PartRecord, descriptor_matrix, read_part
 from bridge.index.layouts import Layout, new_index
 from bridge.index.quality import better_of, faiss_threads, nearest
 from bridge.index.search import load_index, save_index
-from pipelines.stages import cluster
+from pipelines.stages import cluster, engine
 
 ROWS_PER_SHARD = 2**18
 """Rows that one task reads and adds: 134 MB of 128 numbers."""
@@ -58,7 +58,7 @@ def sample_rows(out: str, parts: Sequence[PartRecord], most: int) -> NDArray[np.
     bounds = np.searchsorted(numbers, [shard.first for shard in shards])
     chosen = zip(shards, np.split(numbers, bounds[1:]), strict=True)
     needed = [(shard, rows - shard.first) for shard, rows in chosen if len(rows)]
-    taken = dict(cluster.run_tasks(_take, needed, out))
+    taken = dict(engine.run(_take, needed, out))
     return np.concatenate([taken[shard.number] for shard, _ in needed])
 
 
@@ -66,7 +66,7 @@ def true_neighbours(
     out: str, parts: Sequence[PartRecord], queries: NDArray[np.float32]
 ) -> NDArray[np.int64]:
     """Numbers [Q, k] of the best rows of all parts, by exact search."""
-    results = cluster.run_tasks(_nearest_of_shard, shards_of(parts), out, queries)
+    results = engine.run(_nearest_of_shard, shards_of(parts), out, queries)
     best = next(results)
     for result in results:
         best = better_of(best, result)
@@ -127,4 +127,4 @@ def on_one_node(function: Callable[..., None], path: str, *arguments: Any) -> No
     def task(path: str, *arguments: Any) -> None:
         function(path, *arguments, threads=cpus)
 
-    list(cluster.run_tasks(task, [path], *arguments, cpus=cpus))
+    list(engine.run(task, [path], *arguments, cpus=cpus))

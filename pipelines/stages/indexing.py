@@ -32,7 +32,7 @@ from bridge.index.layouts import (
 )
 from bridge.index.quality import Quality, choose_effort
 from bridge.index.search import is_file, load_index, save_index
-from pipelines.stages import cluster
+from pipelines.stages import engine
 from pipelines.stages.index_options import IndexOptions
 from pipelines.stages.index_shards import (
     Shard,
@@ -178,7 +178,7 @@ class _Job:
         merged = 0
         with progress("index", self._rows, "rows") as counter:
             counter.advance(index.ntotal)
-            made = cluster.run_tasks(add_rows, new, self._out, empty, self._folder)
+            made = engine.run(add_rows, new, self._out, empty, self._folder)
             for number, path in made:
                 waiting[number] = path
                 while merged in waiting:

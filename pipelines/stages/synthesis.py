@@ -18,7 +18,7 @@ from bridge.synthesis.cost import measure
 from bridge.synthesis.plan import ShardPlan, plan_shards
 from bridge.synthesis.preview import contact_sheet, preview_rows
 from bridge.synthesis.shard import LOST_TRAJECTORY, check_object, make_shard, num_lost, renderer_for
-from pipelines.stages import cluster
+from pipelines.stages import cluster, engine
 from pipelines.stages.synthesis_inputs import choose_objects, shortage
 from pipelines.stages.synthesis_options import SynthesizeConfig
 
@@ -78,7 +78,7 @@ def check_objects(
             break
         checked |= {entry.object_id for entry in fresh}
         with progress("check meshes", len(fresh), "meshes") as counter:
-            for check in cluster.run_tasks(check_object, fresh):
+            for check in engine.run(check_object, fresh):
                 counter.advance()
                 adjustments += check.adjustments
                 if check.rejection:
@@ -131,18 +131,18 @@ def make_missing_shards(
     """
     finished = manifest.shards
     lost = sum(rejection.reason == LOST_TRAJECTORY for rejection in manifest.all_rejections)
-    num_missing, trajectories = plan.count_missing(finished)
-    shards = plan.num_shards - num_missing
-    before = IMAGES * (plan.num_trajectories - trajectories)
+    missing = plan.missing(finished)
+    shards = plan.num_shards - len(missing)
+    before = IMAGES * (plan.num_trajectories - missing.num_trajectories)
     shared = (config.simulator, config.image_format, backgrounds, config.folder)
     with (
         progress("synthesize", IMAGES * plan.num_trajectories, "images", before) as counter,
         ManifestWriter(config.folder, manifest, Manifest.with_shards) as writer,
     ):
         _refuse_losses(config, lost, plan)
-        on_gpu = config.renderer == "gl"
-        missing = plan.missing(finished)
-        for result in cluster.run_tasks(make_shard, missing, *shared, on_gpu=on_gpu):
+        gpus = cluster.gpu_share() if config.renderer == "gl" else 0
+        made = engine.run(make_shard, missing, *shared, gpus=gpus, actors=engine.Actors())
+        for result in made:
             writer.add(result)
             shards, lost = shards + 1, lost + num_lost(result)
             left_out = f", {lost:,} trajectories left out" if lost else ""
@@ -171,7 +171,8 @@ def dry_run(
     plan = plan_of(config, entries)
     cost = measure(entries, config.simulator, config.image_format, backgrounds)
     cluster.connect(config.num_cpus)
-    shards, trajectories = plan.count_missing(manifest.shards if manifest else {})
+    missing = plan.missing(manifest.shards if manifest else {})
+    shards, trajectories = len(missing), missing.num_trajectories
     # An object is opened once by each shard that shows it, and once to be checked.
     openings = shards + trajectories / config.trajectories
     openings += len(entries) if manifest is None and config.meshes else 0

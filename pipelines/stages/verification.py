@@ -14,7 +14,7 @@ from bridge.dataset.manifest import MANIFEST, Manifest, load_manifest
 from bridge.simulator import Backgrounds
 from bridge.synthesis.render_again import verify_rendering
 from bridge.synthesis.shard import renderer_for
-from pipelines.stages import cluster
+from pipelines.stages import cluster, engine
 from pipelines.stages.synthesis_inputs import all_objects, open_backgrounds
 from pipelines.stages.synthesis_options import SynthesizeConfig, from_identity
 
@@ -55,8 +55,8 @@ def check_shards(folder: str, manifest: Manifest) -> list[ShardReport]:
     image_size = _image_size(manifest.config)
     reports = []
     with progress("verify", len(manifest.shards), "shards") as counter:
-        results = manifest.shards.values()
-        for report in cluster.run_tasks(verify_shard, results, folder, image_size):
+        results = list(manifest.shards.values())
+        for report in engine.run(verify_shard, results, folder, image_size):
             reports.append(report)
             counter.advance()
     return sorted(reports, key=lambda report: report.path)
@@ -85,11 +85,10 @@ def render_again(folder: str, manifest: Manifest, paths: Sequence[str]) -> tuple
     shared = (folder, config.simulator, config.image_format, backgrounds)
     chosen = _choose(config.seed, manifest, paths)
     samples = [(entries[name], path) for name, path in chosen if name in entries]
+    gpus = cluster.gpu_share() if config.renderer == "gl" else 0
     with progress("simulate again", len(samples), "trajectories") as counter:
         reports = []
-        for report in cluster.run_tasks(
-            verify_rendering, samples, *shared, on_gpu=config.renderer == "gl"
-        ):
+        for report in engine.run(verify_rendering, samples, *shared, gpus=gpus):
             reports.append(report)
             counter.advance()
     done = sum(report.rendered for report in reports)

@@ -29,7 +29,7 @@ from bridge.model.network import Bridge
 from pipelines import build_index, evaluate
 from pipelines.build_index import BuildIndexConfig
 from pipelines.evaluate import EvaluateConfig
-from pipelines.stages import embedding, embedding_plan, evaluation, index_parts
+from pipelines.stages import embedding_plan, engine, evaluation, index_parts
 from tests.factories import make_dataset
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
@@ -134,7 +134,7 @@ def test_again_does_nothing_and_missing_parts_come_back(
     (copy / "index.faiss").unlink()
     monkeypatch.setattr(embedding_plan, "ROWS_PER_PART", 64)
     # Fewer blocks than parts, as for very many.
-    monkeypatch.setattr(embedding, "MOST_BLOCKS", 2)
+    monkeypatch.setattr(engine, "MOST_BLOCKS", 2)
     build_index.run(replace(config, out=str(copy)))
     for path in (index / "descriptors").iterdir():
         assert (copy / "descriptors" / path.name).read_bytes() == path.read_bytes()

@@ -303,7 +303,7 @@ def test_killed_drivers_and_workers_change_nothing(
         workers[:] = [
             process
             for process in psutil.Process(second.pid).children(recursive=True)
-            if "ray::make_shard" in " ".join(process.cmdline())
+            if "ray::MapWorker" in " ".join(process.cmdline())
         ]
         return bool(workers) or second.poll() is not None
 

@@ -51,7 +51,8 @@ def test_missing_shards_are_those_not_finished(
     missing = list(plan.missing(paths))
     assert missing == [task for task in every if task.path not in paths]
     sizes = [sum(len(numbers) for _, numbers in task.trajectories) for task in missing]
-    assert plan.count_missing(paths) == (len(missing), sum(sizes))
+    left = plan.missing(paths)
+    assert (len(left), left.num_trajectories) == (len(missing), sum(sizes))
 
 
 def test_a_plan_of_a_hundred_thousand_shards_is_its_objects() -> None:
