@@ -26,7 +26,7 @@ import torch
 import bridge
 from benchmarks.report import Options, Table, in_processes, save
 from benchmarks.scenes import dataset_or_pictures
-from benchmarks.training_measures import new_model
+from benchmarks.steps import new_model
 from bridge.common import cli
 from bridge.common.images import decode_batch
 from bridge.common.record import Count

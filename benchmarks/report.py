@@ -91,11 +91,11 @@ def save(out: Path | None, parts: Sequence[str], figures: Mapping[str, Any]) -> 
         out.write_text(text + "\n")
         beside = out.with_suffix(".json")
         content = {"machine": machine(), **figures}
-        beside.write_text(json.dumps(content, indent=1, default=_plain) + "\n")
+        beside.write_text(json.dumps(content, indent=1, default=plain) + "\n")
         print(f"\nwritten: {out}, {beside}")
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """What JSON has no word for."""
     return value.tolist() if isinstance(value, (np.ndarray, np.generic)) else str(value)
 

@@ -1,11 +1,10 @@
-"""Speed of training: the step, the data, the share of a GPU, and what a second worker adds.
+"""Speed of training: the step, the data, and what a second worker adds.
 
     python benchmarks/training.py                        built-in objects, some minutes
     python benchmarks/training.py --data DATASET --preset paper --tuples 1 --parts step
-    python benchmarks/training.py --preset paper --parts gpu     on a machine with a GPU
 
-Nothing here needs Ray. Networks start from random weights, which are as fast as others; nothing is
-downloaded.
+What a GPU makes of it is for benchmarks/gpu.py. Nothing here needs Ray. Networks start from random
+weights, which are as fast as others; nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -19,7 +18,6 @@ from benchmarks.report import Options, Table, fill, machine, save
 from benchmarks.scenes import dataset_or_pictures
 from benchmarks.training_measures import (
     load,
-    measure_gpu,
     measure_loader,
     measure_step,
     measure_wait,
@@ -31,7 +29,7 @@ from bridge.common.record import Count
 from bridge.training.presets import PRESETS
 from bridge.training.recipe import Compute, Recipe
 
-Part = Literal["step", "data", "gpu", "scaling"]
+Part = Literal["step", "data", "scaling"]
 
 STEP = Table(
     "network | size | tuples | one batch | published loop | ratio | first loss | of the loop",
@@ -57,16 +55,6 @@ LOADER = Table(
     "{threads} | {floor:,.0f} | {stored:,.0f} | {stored_share:.2f} | {small:,.0f} "
     "| {small_share:.2f}",
 )
-GPU_TEXT = (
-    "{gpu}: steps of {tuples} tuples of 7 at {image_size}. TFLOP/s are 3 x "
-    "{forward_gflop_per_image:.1f} GFLOP per image; the share is that of the measured bf16 product "
-    "of matrices, {matmul_tflops:.0f} TFLOP/s."
-)
-GPU = Table(
-    "variant | images/s | TFLOP/s | share | peak memory, GB | note",
-    "{variant} | {images_per_second:.0f} | {tflops:.1f} | {share_of_matmul:.1%} "
-    "| {peak_memory_gb:.1f} | {note}",
-)
 SCALING = Table(
     "way | images per step | seconds per step | efficiency",
     "{way} | {images} | {seconds:.3f} | {efficiency:.1%}",
@@ -87,8 +75,8 @@ class Config(Options):
     """Network, and recipe of the parts data and scaling."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to compute; auto: on a GPU where there is one."""
-    parts: tuple[Part, ...] = ("step", "data", "gpu", "scaling")
-    """What to report; gpu is left out where there is none."""
+    parts: tuple[Part, ...] = ("step", "data", "scaling")
+    """What to report."""
     tuples: Count | None = None
     """Of a step of the parts step (4) and scaling (the preset's) on CPUs."""
     steps: Count = 6
@@ -129,10 +117,6 @@ def run(config: Config) -> dict[str, Any]:
             figures |= {"wait": wait, "loader": loader}
             text += ["## Data", "Share of the time of `Trainer.run`.", WAIT.text([wait])]
             text += ["## Loader", fill(LOADER_TEXT, loader), LOADER.text(loader["rates"])]
-        if "gpu" in config.parts and gpu:
-            figures["gpu"] = measure_gpu(preset.model, data)
-            text += ["## GPU", fill(GPU_TEXT, figures["gpu"])]
-            text += [GPU.text(figures["gpu"]["variants"])]
         if "scaling" in config.parts:
             tuples = config.tuples or min(preset.recipe.batch_size, len(data.labels) // 2)
             scaling = measure_scaling(preset, dataset, tuples, config.steps)

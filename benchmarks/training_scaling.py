@@ -17,7 +17,8 @@ import torch.distributed as dist
 from torch.utils.flop_counter import FlopCounterMode, register_flop_formula
 
 from benchmarks.report import in_processes, one_core
-from benchmarks.training_measures import load, new_model
+from benchmarks.steps import new_model
+from benchmarks.training_measures import load
 from bridge.training.data import TrainingData
 from bridge.training.distributed import World
 from bridge.training.presets import Preset

@@ -80,8 +80,8 @@ def read_bytes(path: str | Path) -> bytes:
 
 def write_bytes(path: str | Path, data: bytes | memoryview) -> None:
     """Write the file so that a reader sees either the old content or all of the new."""
-    fs, inner = filesystem(path)
     if is_uri(path):
+        fs, inner = filesystem(path)
         with fs.open_output_stream(inner) as stream:
             stream.write(data)
         return
@@ -95,7 +95,7 @@ def replaced(path: str | Path) -> Iterator[str]:
 
     An error in the block leaves the old file.
     """
-    _, inner = filesystem(path)
+    inner = absolute(path)
     os.makedirs(os.path.dirname(inner), exist_ok=True)
     temporary = f"{inner}.tmp-{uuid4().hex[:8]}"
     try:

@@ -8,14 +8,18 @@ from collections.abc import Collection, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from threading import Lock
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from bridge.common.images import decode_batch
-from bridge.dataset.cache import ImageCache
-from bridge.dataset.labels import Labels
 from bridge.training.errors import TooManyUnreadable
+
+# Training runs on any labels and pictures, also where there is no Arrow to read a dataset with.
+if TYPE_CHECKING:
+    from bridge.dataset.cache import ImageCache
+    from bridge.dataset.labels import Labels
 
 PADDING = -1
 """A row of a plan that stands for no image."""

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bridge.dataset.cache import ImageCache, open_cache
-from bridge.dataset.labels import Labels, read_labels
-from bridge.dataset.manifest import Manifest
-from bridge.dataset.selections import open_selections
 from bridge.metrics import evaluate_retrieval
 from bridge.model.embedding import embed_encoded
 from bridge.model.method import RetrievalModel
 from bridge.training.distributed import World, gather_interleaved
+
+if TYPE_CHECKING:
+    from bridge.dataset.cache import ImageCache
+    from bridge.dataset.labels import Labels
+    from bridge.dataset.manifest import Manifest
 
 TOP = 500
 """The published code chooses its model by the mAP of the first 500 results."""
@@ -35,6 +37,11 @@ def load_validation_data(
     dataset: str, manifest: Manifest, seed: int, split: str = "validation"
 ) -> ValidationData | None:
     """Queries and database of a split's objects; None where the dataset has none."""
+    # As in `data`: reading a dataset needs Arrow, training does not.
+    from bridge.dataset.cache import open_cache
+    from bridge.dataset.labels import read_labels
+    from bridge.dataset.selections import open_selections
+
     labels = read_labels(dataset, manifest, split)
     sides = open_selections(dataset, manifest, seed).queries_and_database(labels, split)
     if not len(sides.queries) or not len(sides.database):

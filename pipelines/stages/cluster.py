@@ -23,6 +23,9 @@ TENSORS_ON_CPU = {
 tensor. Otherwise glibc asks the kernel anew for every large block, which the kernel fills with
 zeros page by page, for a third of the time of a forward pass."""
 
+_TALKATIVE = "BRIDGE_WORKER_LOGS" in os.environ
+"""What workers and Ray say is for debugging; progress and errors come from the drivers."""
+
 
 def connect(num_cpus: int | None = None, *, dashboard: bool = False) -> None:
     """Join the cluster this runs on, or start a local one with `num_cpus` (default: all cores).
@@ -40,6 +43,9 @@ def connect(num_cpus: int | None = None, *, dashboard: bool = False) -> None:
     os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")
     # Threads that wait by spinning starve each other as soon as anything else wants a core.
     os.environ.setdefault("GOMP_SPINCOUNT", "2000")
+    if not _TALKATIVE:
+        # Ray's core writes into the driver's output, also of what is as it should be.
+        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     try:
         _init(num_cpus=num_cpus, include_dashboard=dashboard)
     except ValueError:
@@ -62,8 +68,7 @@ def _init(**local: Any) -> None:
     ray.init(
         **local,
         logging_level=logging.WARNING,
-        # What the workers say is for debugging; progress and errors come from the drivers.
-        log_to_driver="BRIDGE_WORKER_LOGS" in os.environ,
+        log_to_driver=_TALKATIVE,
     )
 
 

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import copy
 import json
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,22 +9,14 @@ import torch
 
 from benchmarks import training
 from benchmarks.scenes import dataset_or_pictures, write_pictures
-from benchmarks.training_measures import (
-    OneByOne,
-    decode_all,
-    forward_flops,
-    load,
-    load_all,
-    measure_gpu,
-    new_model,
-    plan,
-)
+from benchmarks.steps import OneByOne, new_model
+from benchmarks.training_measures import decode_all, load, load_all, plan
 from bridge.common.errors import InputError
 from bridge.common.images import decode
 from bridge.model.config import BridgeConfig
 from bridge.training.bliss import BlissConfig
 from bridge.training.presets import Preset
-from bridge.training.recipe import Compute, Recipe
+from bridge.training.recipe import Recipe
 from bridge.training.trainer import Trainer
 
 TINY = BridgeConfig(
@@ -101,19 +92,6 @@ def test_loader_and_floor_see_the_same_images_in_whole_batches(dataset: str) -> 
     assert load_all(data, slices, (12, 16), threads=2) == count
     encoded = [data.images[row] for part in slices for row in part.reshape(-1).tolist()]
     assert decode_all(encoded, threads=3) == count
-
-
-def test_gpu_figures_follow_from_flops(dataset: str) -> None:
-    """On the processor, which has all but the figure of memory."""
-    one = forward_flops(new_model(TINY))
-    assert forward_flops(new_model(replace(TINY, image_size=(48, 64)))) > 3.5 * one
-    variants = {"fp32": Compute("fp32"), "again": Compute("fp32", gradient_checkpointing=True)}
-    found = measure_gpu(TINY, load(dataset), tuples=2, device="cpu", matrix=32, variants=variants)
-    assert [row["variant"] for row in found["variants"]] == list(variants)
-    for row in found["variants"]:
-        work = 3 * found["forward_gflop_per_image"] * row["images_per_second"]
-        assert row["tflops"] == pytest.approx(work / 1e3)
-        assert row["share_of_matmul"] == pytest.approx(row["tflops"] / found["matmul_tflops"])
 
 
 def test_report(report: tuple[dict[str, Any], str]) -> None:
