@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
+import os
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -63,6 +64,9 @@ class _Held(io.StringIO):
 
 def guarded(command: Callable[[], Any], options: Mapping[str, str] | None = None) -> NoReturn:
     """Run a command to its exit code; `options` as in `as_options`."""
+    # Threads that wait by spinning starve each other as soon as anything else wants a core. It is
+    # read when torch is imported, which no command has done yet.
+    os.environ.setdefault("GOMP_SPINCOUNT", "2000")
     try:
         command()
     except InputError as error:
