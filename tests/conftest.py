@@ -11,8 +11,18 @@ import pytest
 # Ray prints to the driver and authenticates local clusters by default; neither helps a test.
 os.environ.setdefault("RAY_AUTH_MODE", "disabled")
 os.environ.setdefault("RAY_DEDUP_LOGS", "0")
+# Small arrays gain nothing from threads, which take the cores from the processes beside them.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whatever uses the cluster runs in one process of pytest-xdist, which alone starts it."""
+    for item in items:
+        if "ray_cluster" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("cluster"))
 
 
 def _shared(part: str) -> Path:
@@ -44,6 +54,16 @@ def ray_cluster() -> Iterator[None]:
     cluster.connect(num_cpus=2, dashboard=True)
     yield
     ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def searchable(tmp_path_factory: pytest.TempPathFactory, ray_cluster: None) -> Path:
+    """The folder of `make_index`, made once for all tests that search."""
+    from tests.searchable import make_index
+
+    folder = tmp_path_factory.mktemp("searchable")
+    make_index(folder)
+    return folder
 
 
 @pytest.fixture(scope="session", autouse=True)

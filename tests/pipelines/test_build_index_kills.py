@@ -23,6 +23,7 @@ def log(tmp_path: Path) -> Iterator[Path]:
     print(path.read_text())
 
 
+@pytest.mark.long
 @pytest.mark.timeout(1800)
 def test_kills_at_any_point_change_nothing(tmp_path: Path, log: Path) -> None:
     make_dataset(tmp_path / "data", {"test": 24})

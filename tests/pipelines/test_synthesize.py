@@ -287,6 +287,7 @@ def command(config: SynthesizeConfig, out: Path) -> list[str]:
     ]
 
 
+@pytest.mark.long
 def test_killed_drivers_and_workers_change_nothing(
     dataset: Path, config: SynthesizeConfig, tmp_path: Path
 ) -> None:

@@ -72,6 +72,7 @@ def hit(driver: subprocess.Popen[str], kind: Kind) -> None:
     assert strike(driver, kind, WORKER, random.Random(0)), "there was nothing to kill"
 
 
+@pytest.mark.long
 @pytest.mark.timeout(1800)
 def test_kills_at_any_point_change_nothing(
     trained: Path, training: TrainConfig, tmp_path: Path, driver_log: Path
@@ -99,6 +100,7 @@ def test_kills_at_any_point_change_nothing(
     assert chaos.training(out) == chaos.training(trained)
 
 
+@pytest.mark.long
 def test_a_run_goes_on_with_more_workers(
     trained: Path, training: TrainConfig, tmp_path: Path, driver_log: Path, ray_cluster: None
 ) -> None:
@@ -117,6 +119,7 @@ def test_a_run_goes_on_with_more_workers(
     assert lines[-1]["loss/total"] != expected[-1]["loss/total"], "one worker did it all"
 
 
+@pytest.mark.long
 def test_a_run_grows_when_a_node_comes(
     training: TrainConfig, tmp_path: Path, driver_log: Path
 ) -> None:
@@ -143,6 +146,7 @@ def test_a_run_grows_when_a_node_comes(
     assert workers[0] == 1 and workers[-1] == 2 and workers == sorted(workers)
 
 
+@pytest.mark.long
 def test_a_node_that_is_taken_away_leaves_a_checkpoint_just_in_time(
     training: TrainConfig, tmp_path: Path, driver_log: Path
 ) -> None:
