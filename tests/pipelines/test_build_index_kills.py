@@ -12,7 +12,7 @@ import pytest
 from tests import chaos
 from tests.factories import make_dataset
 from tests.kills import start, strike
-from tests.pipelines.test_index_and_evaluation import make_model
+from tests.searchable import make_model
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import subprocess
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -22,8 +21,10 @@ from pipelines.stages.train_options import TrainConfig, trainings
 from tests import chaos
 from tests.kills import Kind, start, strike, wait_for_step
 from tests.ray_private import announce_preemption, has_noted_a_checkpoint
+from tests.waiting import wait_until
 
 WORKER = chaos.SUBJECTS["training"].worker
+STATES = f"*/{STATE_FILE}"
 
 
 def options(config: TrainConfig, out: Path) -> list[str]:
@@ -182,10 +183,6 @@ def test_a_node_that_is_taken_away_leaves_a_checkpoint_just_in_time(
 
 def first_checkpoint(out: Path) -> int:
     """Wait until Ray has taken note of a checkpoint; returns its step."""
-    end = time.monotonic() + 60
-    while time.monotonic() < end:
-        for record in (out / "checkpoints").glob(f"*/{STATE_FILE}"):
-            if has_noted_a_checkpoint(out / "checkpoints"):
-                return torch.load(record, weights_only=True)["step"]
-        time.sleep(0.02)
-    raise AssertionError("no checkpoint came")
+    checkpoints = out / "checkpoints"
+    wait_until(lambda: has_noted_a_checkpoint(checkpoints) and any(checkpoints.glob(STATES)))
+    return torch.load(next(checkpoints.glob(STATES)), weights_only=True)["step"]
