@@ -14,7 +14,7 @@ from tests.factories import make_dataset
 def test_both_rates_are_of_images_that_were_embedded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    make_dataset(tmp_path, {"train": 2}, trajectories=2)
+    make_dataset(tmp_path, {"train": 2}, trajectories=3)
     tiny = BridgeConfig("resnet18", (24, 32), cls_dim=16, aux_dim=8, aux_hidden=8)
     quick = PRESETS["bridge"]["quick"]
     monkeypatch.setitem(PRESETS["bridge"], "quick", replace(quick, model=tiny))

@@ -273,6 +273,7 @@ def test_a_service_that_cannot_start_says_why(index: Path, address: str, tmp_pat
             pass
 
 
+@pytest.mark.long
 def test_the_command_serves_until_it_is_interrupted(index: Path, tmp_path: Path) -> None:
     root = Path(serve.__file__).parents[1]
     command = [sys.executable, "pipelines/serve.py", "--port", str(free_port()), "--index"]
