@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 # Ray prints to the driver and authenticates local clusters by default; neither helps a test.
 os.environ.setdefault("RAY_AUTH_MODE", "disabled")
 os.environ.setdefault("RAY_DEDUP_LOGS", "0")
+# Not a cluster that runs here already, whose CPUs others may have.
+os.environ.setdefault("RAY_ADDRESS", "local")
 # Small arrays gain nothing from threads, which take the cores from the processes beside them.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
