@@ -28,10 +28,11 @@ $(READY): pyproject.toml constraints.txt
 demo: setup ## the whole chain on generated data, in less than ten minutes on two cores
 	$(BIN)/python pipelines/demo.py
 
+# Two processes: what needs Ray is all in one of them, whose cluster has two cores of its own.
 test: setup ## the test suite
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
 
-test-long: setup ## the tests that take minutes, such as the example notebook
+test-long: setup ## what takes minutes: kills, several nodes, load, a browser, the demo, the notebook
 	$(BIN)/python -m pytest -m long
 
 chaos: setup ## kill a simulation, a training and an index at random points; no result may change (long)

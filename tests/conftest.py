@@ -5,14 +5,30 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from pipelines.stages.train_options import TrainConfig
 
 # Ray prints to the driver and authenticates local clusters by default; neither helps a test.
 os.environ.setdefault("RAY_AUTH_MODE", "disabled")
 os.environ.setdefault("RAY_DEDUP_LOGS", "0")
+# Not a cluster that runs here already, whose CPUs others may have.
+os.environ.setdefault("RAY_ADDRESS", "local")
+# Small arrays gain nothing from threads, which take the cores from the processes beside them.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whatever uses the cluster runs in one process of pytest-xdist, which alone starts it."""
+    for item in items:
+        if "ray_cluster" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("cluster"))
 
 
 def _shared(part: str) -> Path:
@@ -44,6 +60,48 @@ def ray_cluster() -> Iterator[None]:
     cluster.connect(num_cpus=2, dashboard=True)
     yield
     ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def training(tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
+    """36 steps of a small network, 9 in each epoch."""
+    from bridge.model.config import BridgeConfig
+    from bridge.training.bliss import BlissConfig
+    from bridge.training.recipe import Recipe
+    from pipelines.stages.train_options import TrainConfig
+    from tests.factories import make_dataset
+
+    folder = tmp_path_factory.mktemp("train")
+    make_dataset(folder / "data", {"train": 6, "validation": 3})
+    return TrainConfig(
+        preset="paper",
+        data=str(folder / "data"),
+        out=str(folder / "run"),
+        num_workers=1,
+        cpus_per_worker=1,
+        weights="none",
+        checkpoint_every=4,
+        model=BridgeConfig(
+            backbone="resnet18",
+            image_size=(24, 32),
+            cls_dim=16,
+            aux_dim=8,
+            aux_hidden=8,
+            descriptor_dim=16,
+        ),
+        recipe=Recipe(epochs=4, batch_size=8, log_every=1, bliss=BlissConfig(num_negatives=2)),
+        num_cpus=2,
+    )
+
+
+@pytest.fixture(scope="session")
+def searchable(tmp_path_factory: pytest.TempPathFactory, ray_cluster: None) -> Path:
+    """The folder of `make_index`, made once for all tests that search."""
+    from tests.searchable import make_index
+
+    folder = tmp_path_factory.mktemp("searchable")
+    make_index(folder)
+    return folder
 
 
 @pytest.fixture(scope="session", autouse=True)

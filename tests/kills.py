@@ -6,7 +6,6 @@ import random
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -14,6 +13,7 @@ from typing import Any, Literal, get_args
 import psutil
 
 from bridge.training.run_log import MetricsReader
+from tests.waiting import wait_until
 
 ROOT = Path(__file__).parents[1]
 Kind = Literal["worker", "driver", "everything", "interrupt"]
@@ -62,12 +62,15 @@ def strike(driver: subprocess.Popen[str], kind: Kind, title: str, rng: random.Ra
     return True
 
 
-def wait_for_step(out: Path, step: int, driver: subprocess.Popen[str], seconds: float = 600) -> int:
+def wait_for_step(out: Path, step: int, driver: subprocess.Popen[str]) -> int:
     """Wait until a training has logged a step; returns the last step that it has logged."""
-    reader, end, last = MetricsReader(str(out)), time.monotonic() + seconds, 0
-    while last < step:
-        assert driver.poll() is None, f"training ended before step {step}"
-        assert time.monotonic() < end, f"training did not get to step {step}"
-        time.sleep(0.002)
+    reader, last = MetricsReader(str(out)), 0
+
+    def logged() -> bool:
+        nonlocal last
         last = max([last, *(line["step"] for line in reader.new_lines())])
+        return last >= step
+
+    # Steps take milliseconds.
+    wait_until(logged, driver, every=0.002)
     return last

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from unittest.mock import patch
 
 import torch
 
+from bridge.index.folder import PartRecord
 from bridge.model.checkpoint import save_model
 from bridge.model.config import BridgeConfig
 from bridge.model.embedding import Precision
 from bridge.model.network import Bridge
 from pipelines import build_index
 from pipelines.build_index import BuildIndexConfig
+from pipelines.stages.embedding import Embedder, EmbedOptions
+from pipelines.stages.embedding_plan import Part
 from tests.factories import make_dataset
 
 
@@ -24,6 +30,21 @@ def make_model(folder: Path, seed: int = 0) -> None:
     save_model(Bridge(config), folder)
 
 
+def embed_here(parts: Sequence[Part], out: str, options: EmbedOptions) -> Iterator[PartRecord]:
+    """The same as `embed_parts`, by an `Embedder` in this process: actors take seconds to start."""
+    if parts:
+        embedder = Embedder(out, options, threads=1)
+        yield from (embedder({"item": part})["item"] for part in parts)
+
+
+@contextmanager
+def without_actors() -> Iterator[None]:
+    """Within it, `build_index` embeds in this process."""
+    with patch.object(build_index, "embed_parts", embed_here):
+        yield
+
+
+@without_actors()
 def make_index(
     folder: Path, size: tuple[int, int] = (24, 32), precision: Precision = "float32"
 ) -> Path:

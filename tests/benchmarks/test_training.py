@@ -20,7 +20,7 @@ from bridge.training.recipe import Recipe
 from bridge.training.trainer import Trainer
 
 TINY = BridgeConfig(
-    backbone="resnet18",
+    backbone="test_resnet",
     image_size=(24, 32),
     cls_dim=16,
     aux_dim=8,

@@ -6,13 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from bridge.model.config import BridgeConfig
-from bridge.training.bliss import BlissConfig
-from bridge.training.recipe import Recipe
 from pipelines import synthesize, train
 from pipelines.stages.train_options import TrainConfig
 from pipelines.synthesize import SynthesizeConfig
-from tests.factories import make_dataset, make_meshes
+from tests.factories import make_meshes
 
 
 @pytest.fixture(scope="session")
@@ -38,32 +35,6 @@ def config(meshes: Path, tmp_path_factory: pytest.TempPathFactory) -> Synthesize
 def dataset(config: SynthesizeConfig, ray_cluster: None) -> Path:
     synthesize.run(config)
     return Path(config.folder)
-
-
-@pytest.fixture(scope="session")
-def training(tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
-    """36 steps of a small network, 9 in each epoch."""
-    folder = tmp_path_factory.mktemp("train")
-    make_dataset(folder / "data", {"train": 6, "validation": 3})
-    return TrainConfig(
-        preset="paper",
-        data=str(folder / "data"),
-        out=str(folder / "run"),
-        num_workers=1,
-        cpus_per_worker=1,
-        weights="none",
-        checkpoint_every=4,
-        model=BridgeConfig(
-            backbone="resnet18",
-            image_size=(24, 32),
-            cls_dim=16,
-            aux_dim=8,
-            aux_hidden=8,
-            descriptor_dim=16,
-        ),
-        recipe=Recipe(epochs=4, batch_size=8, log_every=1, bliss=BlissConfig(num_negatives=2)),
-        num_cpus=2,
-    )
 
 
 @pytest.fixture(scope="session")

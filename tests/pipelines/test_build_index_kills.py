@@ -12,7 +12,7 @@ import pytest
 from tests import chaos
 from tests.factories import make_dataset
 from tests.kills import start, strike
-from tests.pipelines.test_index_and_evaluation import make_model
+from tests.searchable import make_model
 
 
 @pytest.fixture
@@ -23,6 +23,7 @@ def log(tmp_path: Path) -> Iterator[Path]:
     print(path.read_text())
 
 
+@pytest.mark.long
 @pytest.mark.timeout(1800)
 def test_kills_at_any_point_change_nothing(tmp_path: Path, log: Path) -> None:
     make_dataset(tmp_path / "data", {"test": 24})

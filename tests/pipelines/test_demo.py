@@ -10,6 +10,7 @@ from pipelines import demo
 from pipelines.demo import DemoConfig
 
 
+@pytest.mark.long
 def test_the_whole_chain_at_its_smallest(
     tmp_path: Path, ray_cluster: None, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,24 +24,14 @@ from bridge.dataset.splits import queries_and_database
 from bridge.index.folder import RowReader, open_index_manifest, read_descriptors
 from bridge.index.search import load_index
 from bridge.metrics import K_BY_PROTOCOL, evaluate_retrieval
-from bridge.model.checkpoint import save_model
-from bridge.model.config import BridgeConfig
-from bridge.model.network import Bridge
 from pipelines import build_index, evaluate
 from pipelines.build_index import BuildIndexConfig
 from pipelines.evaluate import EvaluateConfig
 from pipelines.stages import embedding_plan, engine, evaluation, index_parts
 from tests.factories import make_dataset
+from tests.searchable import make_model, without_actors
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
-
-
-def make_model(folder: Path, seed: int) -> None:
-    torch.manual_seed(seed)
-    config = BridgeConfig(
-        backbone="resnet18", image_size=(24, 32), cls_dim=16, aux_dim=8, aux_hidden=8, num_classes=0
-    )
-    save_model(Bridge(config), folder)
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +56,13 @@ def index(config: BuildIndexConfig) -> Path:
     build_index.run(config)
     embedding_plan.ROWS_PER_PART = original
     return Path(config.out)
+
+
+@pytest.fixture
+def here() -> Iterator[None]:
+    """What is embedded is embedded in this process."""
+    with without_actors():
+        yield
 
 
 def test_index_holds_the_selected_rows_with_their_descriptors(
@@ -141,6 +139,7 @@ def test_again_does_nothing_and_missing_parts_come_back(
     assert (copy / "index.faiss").read_bytes() == (index / "index.faiss").read_bytes()
 
 
+@pytest.mark.usefixtures("here")
 def test_other_models_and_overlapping_distractors_are_refused(
     index: Path, config: BuildIndexConfig, tmp_path: Path
 ) -> None:
@@ -171,6 +170,7 @@ def test_parts_of_other_indexes_are_taken_over(
         assert path.read_bytes() == (index / "descriptors" / path.name).read_bytes()
 
 
+@pytest.mark.usefixtures("here")
 def test_rows_are_added_to_an_index(index: Path, config: BuildIndexConfig, tmp_path: Path) -> None:
     """Distractors that come later are as good as those that were there from the start."""
     make_dataset(tmp_path / "more", {"distractor": 2}, trajectories=3, first=200)
@@ -195,6 +195,7 @@ def test_rows_are_added_to_an_index(index: Path, config: BuildIndexConfig, tmp_p
         build_index.run(replace(added, out=str(tmp_path / "none")))
 
 
+@pytest.mark.usefixtures("here")
 def test_real_images_make_the_protocol_real(config: BuildIndexConfig, tmp_path: Path) -> None:
     make_dataset(tmp_path / "real", {"real": 3}, trajectories=3, first=300)
     built = build_index.run(
@@ -227,6 +228,7 @@ def test_too_few_trajectories_for_a_database_are_refused(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.usefixtures("here")
 def test_unreadable_images_are_named_and_too_many_are_an_error(
     config: BuildIndexConfig, tmp_path: Path
 ) -> None:
@@ -252,6 +254,7 @@ def _damage(dataset: Path, row: int, kind: str = "distractors") -> None:
     Manifest(kind, {}).with_shards([result]).finished().save(str(dataset))
 
 
+@pytest.mark.usefixtures("here")
 def test_an_image_with_two_roles_may_be_unreadable(
     config: BuildIndexConfig, tmp_path: Path
 ) -> None:
@@ -266,6 +269,7 @@ def test_an_image_with_two_roles_may_be_unreadable(
     assert len(manifest.unreadable) == 1
 
 
+@pytest.mark.usefixtures("here")
 def test_another_model_or_dataset_in_its_place_is_noticed(
     config: BuildIndexConfig, tmp_path: Path
 ) -> None:
@@ -323,6 +327,7 @@ def test_report_has_the_numbers_of_the_protocols(index: Path, tmp_path: Path) ->
     assert "http://" not in page.replace("http://www.w3.org", "") and "<script src" not in page
 
 
+@pytest.mark.usefixtures("here")
 def test_comparison_puts_methods_side_by_side_and_refuses_other_images(
     index: Path, config: BuildIndexConfig, tmp_path: Path
 ) -> None:

@@ -18,25 +18,17 @@ from pipelines import picture
 from pipelines.picture import PictureConfig
 from pipelines.stages.picturing import typical_query
 from tests.factories import make_dataset
-from tests.searchable import make_index
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory, ray_cluster: None) -> Path:
-    folder = tmp_path_factory.mktemp("picture")
-    make_index(folder)
-    return folder
 
 
 @pytest.fixture
-def config(folder: Path, tmp_path: Path) -> PictureConfig:
-    out = tmp_path / "figures" / "picture.jpg"
-    return PictureConfig(data=str(folder / "data"), index=str(folder / "index"), out=str(out))
+def config(searchable: Path, tmp_path: Path) -> PictureConfig:
+    data, index = str(searchable / "data"), str(searchable / "index")
+    return PictureConfig(data=data, index=index, out=str(tmp_path / "figures" / "picture.jpg"))
 
 
 @pytest.fixture(scope="module")
-def rows(folder: Path) -> Descriptors:
-    index = str(folder / "index")
+def rows(searchable: Path) -> Descriptors:
+    index = str(searchable / "index")
     return read_descriptors(index, open_index_manifest(index))
 
 

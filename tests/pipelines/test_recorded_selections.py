@@ -19,7 +19,7 @@ from pipelines import build_index, evaluate
 from pipelines.build_index import BuildIndexConfig
 from pipelines.evaluate import EvaluateConfig
 from tests.factories import make_dataset, write_selections
-from tests.searchable import make_model
+from tests.searchable import make_model, without_actors
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
@@ -55,6 +55,7 @@ def select(folder: Path, query_window: int) -> dict[str, list[str]]:
     return chosen
 
 
+@without_actors()
 def test_an_index_holds_what_its_dataset_selects(config: BuildIndexConfig, tmp_path: Path) -> None:
     computed = replace(config, out=str(tmp_path / "indexes" / "computed"))
     drawn = build_index.run(computed)

@@ -17,12 +17,12 @@ from bridge.index.folder import open_index_manifest
 from pipelines import search
 from pipelines.search import SearchConfig, picture_paths
 from tests.children import command
-from tests.searchable import make_index, make_model
+from tests.searchable import make_model
 
 
 @pytest.fixture(scope="module")
-def index(tmp_path_factory: pytest.TempPathFactory, ray_cluster: None) -> Path:
-    return make_index(tmp_path_factory.mktemp("searchable"))
+def index(searchable: Path) -> Path:
+    return searchable / "index"
 
 
 @pytest.fixture

@@ -28,13 +28,12 @@ from bridge.web.uploads import Limits
 from pipelines import serve
 from pipelines.serve import ServeConfig
 from pipelines.stages.serve_deployments import search_application
-from tests.searchable import make_index
 from tests.serving import Client, Reply, free_port
 
 
 @pytest.fixture(scope="module")
-def index(tmp_path_factory: pytest.TempPathFactory, ray_cluster: None) -> Path:
-    return make_index(tmp_path_factory.mktemp("searchable"))
+def index(searchable: Path) -> Path:
+    return searchable / "index"
 
 
 @pytest.fixture(scope="module")
@@ -237,6 +236,7 @@ def test_many_at_once_get_what_each_would_get_alone(client: Client, catalogue: C
             assert found[0]["row"] == alone[0]["row"] == 3 * place
 
 
+@pytest.mark.long
 def test_64_clients_are_all_answered(address: str, catalogue: Catalogue) -> None:
     pictures = [entry.picture() for entry in catalogue.entries(range(0, 200, 10))]
     result = load(address, pictures, clients=64, seconds=4)
@@ -273,6 +273,7 @@ def test_a_service_that_cannot_start_says_why(index: Path, address: str, tmp_pat
             pass
 
 
+@pytest.mark.long
 def test_the_command_serves_until_it_is_interrupted(index: Path, tmp_path: Path) -> None:
     root = Path(serve.__file__).parents[1]
     command = [sys.executable, "pipelines/serve.py", "--port", str(free_port()), "--index"]

@@ -14,7 +14,6 @@ from bridge.index.catalogue import Catalogue
 from bridge.index.folder import open_index_manifest
 from pipelines import serve
 from pipelines.serve import ServeConfig
-from tests.searchable import make_index
 from tests.serving import free_port
 
 webdriver = pytest.importorskip("selenium.webdriver")
@@ -25,9 +24,12 @@ from selenium.webdriver.support.ui import WebDriverWait  # noqa: E402
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None or DRIVER is None, reason="needs chromium and chromedriver"
-)
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.skipif(
+        CHROMIUM is None or DRIVER is None, reason="needs chromium and chromedriver"
+    ),
+]
 FLAGS = (
     "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run "
     "--disable-background-networking --disable-component-update --disable-sync"
@@ -36,8 +38,8 @@ PATIENCE = 60
 
 
 @pytest.fixture(scope="module")
-def index(tmp_path_factory: pytest.TempPathFactory, ray_cluster: None) -> Path:
-    return make_index(tmp_path_factory.mktemp("searchable"))
+def index(searchable: Path) -> Path:
+    return searchable / "index"
 
 
 @pytest.fixture(scope="module")

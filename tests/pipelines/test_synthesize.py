@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +25,7 @@ from bridge.dataset.schema import SHARD_SCHEMA
 from pipelines import synthesize
 from pipelines.synthesize import SynthesizeConfig
 from tests.factories import make_meshes, textured_box
+from tests.waiting import PATIENCE, wait_until
 
 ROOT = Path(__file__).parents[2]
 SIZE = (48, 64)
@@ -287,12 +287,13 @@ def command(config: SynthesizeConfig, out: Path) -> list[str]:
     ]
 
 
+@pytest.mark.long
 def test_killed_drivers_and_workers_change_nothing(
     dataset: Path, config: SynthesizeConfig, tmp_path: Path
 ) -> None:
     out = tmp_path / "killed"
-    driver = subprocess.Popen(command(config, out), stdout=subprocess.DEVNULL)
-    _wait_for(lambda: len(list((out / "data").glob("*.parquet"))) >= 2, driver)
+    driver = subprocess.Popen(command(config, out), stdout=subprocess.DEVNULL, text=True)
+    wait_until(lambda: len(list((out / "data").glob("*.parquet"))) >= 2, driver)
     driver.send_signal(signal.SIGKILL)
     driver.wait()
     killed_at = len(list((out / "data").glob("*.parquet")))
@@ -307,21 +308,13 @@ def test_killed_drivers_and_workers_change_nothing(
         ]
         return bool(workers) or second.poll() is not None
 
-    _wait_for(find, second)
+    wait_until(find, second)
     for worker in workers:
         worker.kill()
-    output, _ = second.communicate(timeout=300)
+    output, _ = second.communicate(timeout=PATIENCE)
     assert second.returncode == 0, output
     assert killed_at < len(hashes(dataset))
     assert hashes(out) == hashes(dataset)
-
-
-def _wait_for(condition, process: subprocess.Popen, seconds: float = 300) -> None:  # type: ignore[no-untyped-def]
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "nothing happened"
-        assert process.poll() is None, "the command ended early"
-        time.sleep(0.02)
 
 
 @pytest.mark.parametrize(

@@ -68,8 +68,9 @@ def test_a_finished_run_is_not_repeated_and_another_is_refused(
     assert model_sha256(trained / "model") == before
 
 
-def test_more_workers_than_cpus_share_them(
-    training: TrainConfig, tmp_path: Path, ray_cluster: None, capsys: pytest.CaptureFixture[str]
+@pytest.mark.long
+def test_more_workers_than_cpus_train_to_the_end(
+    training: TrainConfig, tmp_path: Path, ray_cluster: None
 ) -> None:
     """Three workers for steps of eight tuples: the last of them has only two."""
     shared = replace(
@@ -80,25 +81,27 @@ def test_more_workers_than_cpus_share_them(
         recipe=replace(training.recipe, epochs=1),
     )
     train.run(shared)
-    assert "3 workers share 2 CPUs" in capsys.readouterr().out
     assert bridge.load(tmp_path / "shared" / "model").config.num_classes == 6
 
 
 def test_a_loss_that_is_not_finite_stops_all_workers(
-    training: TrainConfig, tmp_path: Path, ray_cluster: None
+    training: TrainConfig, tmp_path: Path, ray_cluster: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    config = replace(diverging(training, tmp_path / "run"), num_workers=2)
+    """Also where there are more workers than CPUs."""
+    config = replace(diverging(training, tmp_path / "run"), num_workers=3, cpus_per_worker=None)
     with pytest.raises(NonFiniteLoss, match="not finite") as first:
         train.run(config)
+    assert "3 workers share 2 CPUs" in capsys.readouterr().out
     assert "Step 1 " in str(first.value) and "shape0/000" in str(first.value)
     checkpoint = str(first.value).split()[-1].rstrip(".")
     assert (Path(checkpoint) / "training_state.pt").exists()
     assert [line["step"] for line in read_metrics(config.out)] == [1]
     assert not json.loads((tmp_path / "run" / "run.json").read_text())["complete"]
-    # The same command takes that checkpoint, and meets the same end.
+    # The same training takes that checkpoint with fewer workers too, and meets the same end.
     with pytest.raises(NonFiniteLoss) as second:
-        train.run(config)
-    assert str(second.value) == str(first.value)
+        train.run(replace(config, num_workers=1))
+    ends = [str(stop.value).partition("its images: ")[2] for stop in (first, second)]
+    assert "Step 1 " in str(second.value) and ends[0] == ends[1]
 
 
 def test_unreadable_images_are_counted(

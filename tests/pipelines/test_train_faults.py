@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import subprocess
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -22,8 +21,10 @@ from pipelines.stages.train_options import TrainConfig, trainings
 from tests import chaos
 from tests.kills import Kind, start, strike, wait_for_step
 from tests.ray_private import announce_preemption, has_noted_a_checkpoint
+from tests.waiting import wait_until
 
 WORKER = chaos.SUBJECTS["training"].worker
+STATES = f"*/{STATE_FILE}"
 
 
 def options(config: TrainConfig, out: Path) -> list[str]:
@@ -72,6 +73,7 @@ def hit(driver: subprocess.Popen[str], kind: Kind) -> None:
     assert strike(driver, kind, WORKER, random.Random(0)), "there was nothing to kill"
 
 
+@pytest.mark.long
 @pytest.mark.timeout(1800)
 def test_kills_at_any_point_change_nothing(
     trained: Path, training: TrainConfig, tmp_path: Path, driver_log: Path
@@ -99,6 +101,7 @@ def test_kills_at_any_point_change_nothing(
     assert chaos.training(out) == chaos.training(trained)
 
 
+@pytest.mark.long
 def test_a_run_goes_on_with_more_workers(
     trained: Path, training: TrainConfig, tmp_path: Path, driver_log: Path, ray_cluster: None
 ) -> None:
@@ -117,6 +120,7 @@ def test_a_run_goes_on_with_more_workers(
     assert lines[-1]["loss/total"] != expected[-1]["loss/total"], "one worker did it all"
 
 
+@pytest.mark.long
 def test_a_run_grows_when_a_node_comes(
     training: TrainConfig, tmp_path: Path, driver_log: Path
 ) -> None:
@@ -143,6 +147,7 @@ def test_a_run_grows_when_a_node_comes(
     assert workers[0] == 1 and workers[-1] == 2 and workers == sorted(workers)
 
 
+@pytest.mark.long
 def test_a_node_that_is_taken_away_leaves_a_checkpoint_just_in_time(
     training: TrainConfig, tmp_path: Path, driver_log: Path
 ) -> None:
@@ -178,10 +183,6 @@ def test_a_node_that_is_taken_away_leaves_a_checkpoint_just_in_time(
 
 def first_checkpoint(out: Path) -> int:
     """Wait until Ray has taken note of a checkpoint; returns its step."""
-    end = time.monotonic() + 60
-    while time.monotonic() < end:
-        for record in (out / "checkpoints").glob(f"*/{STATE_FILE}"):
-            if has_noted_a_checkpoint(out / "checkpoints"):
-                return torch.load(record, weights_only=True)["step"]
-        time.sleep(0.02)
-    raise AssertionError("no checkpoint came")
+    checkpoints = out / "checkpoints"
+    wait_until(lambda: has_noted_a_checkpoint(checkpoints) and any(checkpoints.glob(STATES)))
+    return torch.load(next(checkpoints.glob(STATES)), weights_only=True)["step"]

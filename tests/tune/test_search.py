@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from bridge.common.errors import InputError
+from bridge.training.presets import PRESETS, Preset
 from bridge.training.run_log import read_metrics
 from bridge.training.validation import CHOICE
-from pipelines.stages.train_options import trainings
-from tests.factories import make_dataset
+from pipelines.stages.train_options import TrainConfig, trainings
 from tune import search, trials
 from tune.search import SearchConfig
 
@@ -36,12 +36,24 @@ def test_bad_input(tmp_path: Path) -> None:
         search.run(SearchConfig(data=str(tmp_path), out=str(tmp_path / "out")))
 
 
+@pytest.fixture
+def small(training: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The preset `quick` is the suite's small training."""
+    quick = Preset(training.model, training.recipe)
+    monkeypatch.setitem(PRESETS["bridge"], "quick", quick)
+
+
+@pytest.mark.usefixtures("small")
 def test_search_writes_the_best_trial_and_continues(
-    tmp_path: Path, ray_cluster: None, capsys: pytest.CaptureFixture[str]
+    training: TrainConfig, tmp_path: Path, ray_cluster: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    make_dataset(tmp_path / "data", {"train": 6, "validation": 3}, size=(60, 80))
     config = SearchConfig(
-        data=str(tmp_path / "data"), out=str(tmp_path / "out"), num_trials=2, epochs=1, num_cpus=2
+        data=training.data,
+        out=str(tmp_path / "out"),
+        weights="none",
+        num_trials=2,
+        epochs=1,
+        num_cpus=2,
     )
     best = search.run(config)
     trials = sorted((tmp_path / "out" / "trials").iterdir())

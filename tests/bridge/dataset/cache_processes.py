@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import resource
-import time
+import threading
 from collections.abc import Callable
 from multiprocessing.queues import Queue
 from multiprocessing.synchronize import Barrier, Event
@@ -14,16 +14,13 @@ from bridge.dataset import cache, cache_folder
 from bridge.dataset.labels import Labels, read_labels
 from bridge.dataset.manifest import open_manifest
 
-SECONDS = 120
+SECONDS = 600
 
 
-def opened(
-    dataset: str, before: Callable[[], object] = lambda: None
-) -> tuple[Labels, cache.ImageCache]:
-    """The training images of a dataset, out of the node's cache; calls `before` it is opened."""
+def opened(dataset: str) -> tuple[Labels, cache.ImageCache]:
+    """The training images of a dataset, out of the node's cache."""
     manifest = open_manifest(dataset)
     labels = read_labels(dataset, manifest, "train")
-    before()
     return labels, cache.open_cache(labels, manifest.content_hash)
 
 
@@ -32,26 +29,29 @@ def caches(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.name != cache_folder.LOCK)
 
 
-def open_checked(dataset: str, before: Callable[[], object] = lambda: None) -> None:
-    """Opens the cache and compares it with the shards."""
-    labels, images = opened(dataset, before)
+def open_checked(dataset: str, at_the_lock: Callable[[], object]) -> None:
+    """Opens the cache and compares it with the shards; calls `at_the_lock` before it waits there.
+
+    Whoever waits there has found no cache.
+    """
+    wait = cache_folder._wait_for
+
+    def arrive(lock: int, folder: Path) -> None:
+        at_the_lock()
+        wait(lock, folder)
+
+    cache_folder._wait_for = arrive
+    labels, images = opened(dataset)
     assert [images[i] for i in range(len(images))] == labels.read_images()
 
 
 def open_after(dataset: str, ready: Event) -> None:
-    """The same, and tells when it begins to."""
+    """The same, and tells when it is there."""
     open_checked(dataset, ready.set)
 
 
 def open_together(dataset: str, barrier: Barrier, inodes: Queue[int]) -> None:
-    """Opens the cache when all are ready to; reading takes so long that they must meet."""
-    read_images = Labels.read_images
-
-    def slowly(part: Labels) -> list[bytes]:
-        time.sleep(0.5)
-        return read_images(part)
-
-    Labels.read_images = slowly  # type: ignore[method-assign]
+    """The same, with all of them there before one goes on."""
     open_checked(dataset, lambda: barrier.wait(SECONDS))
     (path,) = caches(cache_folder.cache_folder())
     inodes.put(path.stat().st_ino)
@@ -65,7 +65,8 @@ def open_stuck(dataset: str) -> None:
 
     def stuck(part: Labels) -> list[bytes]:
         seen.append(part)
-        time.sleep(0 if len(seen) < 4 else 10 * SECONDS)
+        if len(seen) == 4:
+            threading.Event().wait()
         return read_images(part)
 
     Labels.read_images = stuck  # type: ignore[method-assign]

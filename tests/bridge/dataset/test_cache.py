@@ -3,7 +3,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import re
-import time
 from collections.abc import Callable, Iterator
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
@@ -26,6 +25,7 @@ from tests.bridge.dataset.cache_processes import (
     opened,
 )
 from tests.factories import make_dataset
+from tests.waiting import wait_until
 
 SPAWN = multiprocessing.get_context("spawn")
 
@@ -131,8 +131,9 @@ def test_few_batches_are_in_memory(dataset: str, monkeypatch: pytest.MonkeyPatch
     labels = read_labels(dataset, open_manifest(dataset), "train")
     for images in cache._read(labels):
         taken += len(images)
-        time.sleep(0.002)
-        assert sum(read) - taken <= 3 * 10
+        most = min(taken + 3 * 10, len(labels))
+        wait_until(lambda most=most: sum(read) >= most)  # type: ignore[misc]
+        assert sum(read) == most
     assert taken == len(labels)
 
 
@@ -155,15 +156,11 @@ def test_after_a_killed_writer_the_next_one_begins_anew(
     dataset: str, folder: Path, start: Callable[..., SpawnProcess]
 ) -> None:
     killed = start(open_stuck, dataset)
-    deadline = time.monotonic() + SECONDS
-    while not (folder.exists() and any(p.stat().st_size > 50_000 for p in caches(folder))):
-        assert killed.is_alive() and time.monotonic() < deadline
-        time.sleep(0.02)
+    wait_until(lambda: folder.exists() and any(p.stat().st_size > 50_000 for p in caches(folder)))
     (half,) = caches(folder)
     ready = SPAWN.Event()
     waiting = start(open_after, dataset, ready)
     assert ready.wait(SECONDS)
-    waiting.join(2)
     assert waiting.is_alive() and caches(folder) == [half]
     killed.kill()
     waiting.join(SECONDS)

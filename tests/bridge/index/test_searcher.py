@@ -25,8 +25,8 @@ LEVELS = range(1, 7)
 
 
 @pytest.fixture(scope="module")
-def index(tmp_path_factory: pytest.TempPathFactory, ray_cluster: None) -> Path:
-    return make_index(tmp_path_factory.mktemp("searchable"))
+def index(searchable: Path) -> Path:
+    return searchable / "index"
 
 
 @pytest.fixture(scope="module")

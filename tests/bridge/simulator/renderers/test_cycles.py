@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -30,6 +29,7 @@ from bridge.simulator.trajectory import Trajectory, sample_trajectory
 from bridge.simulator.windows import window
 from tests.bridge.simulator.scenes import HALF, quads, square
 from tests.factories import dying_blender
+from tests.waiting import wait_until
 
 SIZE = (72, 96)
 FOCAL = 96 * 50 / 36
@@ -333,11 +333,7 @@ def test_process_ends_with_its_parent(renderer: CyclesRenderer) -> None:
     )
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     pid = int(output.stdout)
-    for _ in range(100):
-        if not _runs(pid):
-            return
-        time.sleep(0.1)
-    pytest.fail("Blender outlives the process that started it")
+    wait_until(lambda: not _runs(pid))
 
 
 def _runs(pid: int) -> bool:
