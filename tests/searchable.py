@@ -16,6 +16,7 @@ from bridge.model.embedding import Precision
 from bridge.model.network import Bridge
 from pipelines import build_index
 from pipelines.build_index import BuildIndexConfig
+from pipelines.stages import index_parts
 from pipelines.stages.embedding import Embedder, EmbedOptions
 from pipelines.stages.embedding_plan import Part
 from tests.factories import make_dataset
@@ -34,13 +35,13 @@ def embed_here(parts: Sequence[Part], out: str, options: EmbedOptions) -> Iterat
     """The same as `embed_parts`, by an `Embedder` in this process: actors take seconds to start."""
     if parts:
         embedder = Embedder(out, options, threads=1)
-        yield from (embedder({"item": part})["item"] for part in parts)
+        yield from map(embedder, parts)
 
 
 @contextmanager
 def without_actors() -> Iterator[None]:
     """Within it, `build_index` embeds in this process."""
-    with patch.object(build_index, "embed_parts", embed_here):
+    with patch.object(index_parts, "embed_parts", embed_here):
         yield
 
 
