@@ -12,7 +12,8 @@ help: ## show this list
 setup: $(READY) ## create .venv with everything pinned in constraints.txt
 
 # pip only fetches uv, which installs the rest in seconds. Where the system's Python lacks
-# ensurepip, its own pip fills the empty environment.
+# ensurepip, its own pip fills the empty environment. Compiled at once, since containers often keep
+# Python from writing what it compiles, and then every process compiles torch and Ray anew.
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 2; }
@@ -21,7 +22,8 @@ $(READY): pyproject.toml constraints.txt
 		&& $(BIN)/python -m pip install --quiet --disable-pip-version-check uv \
 		|| $(PYTHON) -m pip --python $(BIN)/python install --quiet --disable-pip-version-check uv \
 		|| { echo "$(PYTHON) has neither ensurepip nor pip: name another one with PYTHON=..."; exit 2; }
-	$(BIN)/python -m uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[dev,aws]'
+	$(BIN)/python -m uv pip install --quiet --compile-bytecode --python $(BIN)/python \
+		--constraint constraints.txt --editable '.[dev,aws]'
 	@touch $@
 
 demo: setup ## the whole chain on generated data, in less than ten minutes on two cores
