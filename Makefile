@@ -22,7 +22,8 @@ $(READY): pyproject.toml constraints.txt
 		&& $(BIN)/python -m pip install --quiet --disable-pip-version-check uv \
 		|| $(PYTHON) -m pip --python $(BIN)/python install --quiet --disable-pip-version-check uv \
 		|| { echo "$(PYTHON) has neither ensurepip nor pip: name another one with PYTHON=..."; exit 2; }
-	$(BIN)/python -m uv pip install --quiet --compile-bytecode --python $(BIN)/python --constraint constraints.txt --editable '.[dev,aws]'
+	$(BIN)/python -m uv pip install --quiet --compile-bytecode --python $(BIN)/python \
+		--constraint constraints.txt --editable '.[dev,aws]'
 	@touch $@
 
 demo: setup ## the whole chain on generated data, in less than ten minutes on two cores

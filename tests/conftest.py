@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -102,6 +103,13 @@ def searchable(tmp_path_factory: pytest.TempPathFactory, ray_cluster: None) -> P
     folder = tmp_path_factory.mktemp("searchable")
     make_index(folder)
     return folder
+
+
+@pytest.fixture(autouse=True)
+def same_chance() -> None:
+    """Weights and pictures that a test draws are the same whatever ran before it."""
+    if torch := sys.modules.get("torch"):
+        torch.manual_seed(0)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from unittest.mock import patch
 
+import numpy as np
 import torch
 
 from bridge.index.folder import PartRecord
@@ -19,16 +20,29 @@ from pipelines.build_index import BuildIndexConfig
 from pipelines.stages import index_parts
 from pipelines.stages.embedding import Embedder, EmbedOptions
 from pipelines.stages.embedding_plan import Part
-from tests.factories import make_dataset
+from tests.factories import make_dataset, picture
 
 
 def make_model(folder: Path, seed: int = 0) -> None:
-    """Write a small untrained network."""
+    """Write a small untrained network whose descriptors lie apart by much more than rounding.
+
+    Those of random weights are all but equal, and their order is that of their last bits. Here
+    the norms keep the differences between pictures, and what pictures have in common is taken off.
+    """
     torch.manual_seed(seed)
+    size = (24, 32)
     config = BridgeConfig(
-        backbone="resnet18", image_size=(24, 32), cls_dim=16, aux_dim=8, aux_hidden=8, num_classes=0
+        "resnet18", size, norm="folded", cls_dim=16, aux_dim=8, aux_hidden=8, num_classes=0
     )
-    save_model(Bridge(config), folder)
+    model = Bridge(config).eval()
+    pictures = [picture(n, n % 6, size, np.random.default_rng(n)) for n in range(32)]
+    fused: list[torch.Tensor] = []
+    hook = model.fuse.register_forward_hook(lambda *call: fused.append(call[2]))
+    model.embed(torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2))
+    hook.remove()
+    with torch.no_grad():
+        model.fuse.bias -= fused[0].mean(dim=0)
+    save_model(model, folder)
 
 
 def embed_here(parts: Sequence[Part], out: str, options: EmbedOptions) -> Iterator[PartRecord]:

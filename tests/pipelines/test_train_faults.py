@@ -110,14 +110,19 @@ def test_a_run_goes_on_with_more_workers(
     wait_for_step(out, 14, driver)
     hit(driver, "everything")
     driver.wait()
-    before = len(read_metrics(str(out)))
+    assert 12 <= len(read_metrics(str(out))) < 36
     train.run(replace(training, out=str(out), num_workers="1:2"))
     lines, expected = read_metrics(str(out)), read_metrics(str(trained))
     assert [line["step"] for line in lines] == [line["step"] for line in expected]
-    assert 12 <= before < 36
-    for line, other in zip(lines, expected, strict=True):
-        assert line["loss/total"] == pytest.approx(other["loss/total"], rel=1e-3)
-    assert lines[-1]["loss/total"] != expected[-1]["loss/total"], "one worker did it all"
+    workers = [line["workers"] for line in lines]
+    assert workers == sorted(workers) and workers[-1] == 2, "one worker did it all"
+    first = workers.index(2)
+    assert first >= 12
+    for line, other in zip(lines[:first], expected, strict=False):
+        assert line["loss/total"] == other["loss/total"]
+    # Two workers add up in another order: the loss of equal weights is equal but for rounding, and
+    # those after it drift apart, since Adam divides small gradients by small gradients.
+    assert lines[first]["loss/total"] == pytest.approx(expected[first]["loss/total"], rel=1e-4)
 
 
 @pytest.mark.long

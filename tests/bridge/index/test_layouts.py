@@ -34,6 +34,7 @@ from bridge.index.quality import (
     recall,
 )
 from bridge.index.search import is_file, load_index, open_search_index, save_index, search
+from tests.ranking import assert_nearest
 
 ROWS, DIMENSION = 3000, 16
 LAYOUTS = [
@@ -143,10 +144,12 @@ def test_only_allowed_rows_are_found(
     similarities, numbers = search(indexes[layout], rows[:80], 10, allowed=allowed)
     assert allowed[numbers].all()
     products = np.where(allowed, rows[:80] @ rows.T, -np.inf)
+    if layout.type == "exact":
+        assert_nearest(numbers, similarities, products, rounding=1e-5)
     truth = np.argsort(-products, axis=1)[:, :10]
     shares = [np.isin(a, b).mean() for a, b in zip(truth, numbers, strict=True)]
     # A code of 8 bytes for 16 dimensions orders near rows only roughly.
-    least = 1.0 if layout.type == "exact" else 0.95 if layout.type == "hnsw" else 0.8
+    least = 0.8 if layout.type == "ivfpq" else 0.95
     assert np.mean(shares) >= least
     assert (np.diff(similarities, axis=1) <= 0).all()
 
@@ -173,7 +176,10 @@ def test_no_or_all_rows_allowed(
     similarities, numbers = search(index, rows[:3], 4, allowed=np.zeros(ROWS, bool))
     assert (numbers == -1).all() and np.isneginf(similarities).all() and numbers.shape == (3, 4)
     restricted = search(index, rows[:30], 4, allowed=np.ones(ROWS, bool))
-    np.testing.assert_array_equal(restricted[1], search(index, rows[:30], 4)[1])
+    # Numbers of rows, but for those that rounding alone orders, which another way orders otherwise.
+    same = restricted[1] == search(index, rows[:30], 4)[1]
+    np.testing.assert_allclose(restricted[0], search(index, rows[:30], 4)[0], atol=1e-5)
+    assert same.mean() > 0.95
     for wrong in (np.ones(ROWS - 1, bool), np.ones(ROWS, np.int64)):
         with pytest.raises(ValueError, match="allowed must be 3000 booleans"):
             search(index, rows[:3], 4, allowed=wrong)

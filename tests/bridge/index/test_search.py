@@ -9,6 +9,7 @@ import pytest
 
 from bridge.common.errors import InputError
 from bridge.index.search import build_index, load_index, save_index, search
+from tests.ranking import assert_nearest
 
 
 def unit_rows(num_rows: int, dimension: int, seed: int) -> np.ndarray:
@@ -20,8 +21,7 @@ def test_search_equals_a_full_sort_of_the_dot_products() -> None:
     database, queries = unit_rows(500, 16, seed=0), unit_rows(20, 16, seed=1)
     similarities, rows = search(build_index(database), queries, 7)
     products = queries @ database.T
-    np.testing.assert_array_equal(rows, np.argsort(-products, axis=1)[:, :7])
-    np.testing.assert_allclose(similarities, -np.sort(-products, axis=1)[:, :7], rtol=1e-5)
+    assert_nearest(rows, similarities, products, rounding=1e-5)
 
 
 def test_a_saved_index_finds_the_same_rows(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import bridge
 from bridge.blur import blur_level
 from bridge.common.errors import InputError
 from bridge.common.images import decode, encode
@@ -19,6 +20,8 @@ from bridge.index.catalogue import Catalogue
 from bridge.index.folder import Descriptors, open_index_manifest, read_descriptors
 from bridge.index.search import search
 from bridge.index.searcher import Query, Searcher, upright
+from bridge.model.embedding import embed_encoded
+from tests.ranking import ROUNDING, assert_nearest
 from tests.searchable import make_index, make_model
 
 LEVELS = range(1, 7)
@@ -48,10 +51,10 @@ def test_results_are_the_rows_of_the_largest_inner_products(
         expected = rows.descriptors @ rows.descriptors[number]
         assert [hit.rank for hit in found.results] == list(range(1, len(rows) + 1))
         assert sorted(hit.row for hit in found.results) == list(range(len(rows)))
-        scores = np.array([hit.similarity for hit in found.results])
-        np.testing.assert_allclose(scores, np.sort(expected)[::-1], atol=2e-4)
+        scores = [hit.similarity for hit in found.results]
+        assert_nearest([hit.row for hit in found.results], scores, expected, ROUNDING)
+        assert found.results[0].row == number
         for hit in found.results[::17]:
-            assert hit.similarity == pytest.approx(expected[hit.row], abs=2e-4)
             assert hit.entry.image_id == rows.image_ids[hit.row].as_py()
             assert hit.entry.object_id == rows.object_ids[hit.row]
             assert hit.entry.is_distractor == (rows.roles[hit.row] == "distractor")
@@ -63,9 +66,9 @@ def test_the_query_has_the_predictions_of_the_network(
 ) -> None:
     found = searcher.search([searcher.catalogue.entries([5])[0].picture()])[0]
     severity = float(rows.predicted_blur_severities[5])
-    assert found.blur_severity == pytest.approx(severity, abs=2e-4)
+    assert found.blur_severity == pytest.approx(severity, abs=ROUNDING)
     assert found.blur_level == blur_level(found.blur_severity or 0)
-    assert found.bbox == pytest.approx(tuple(rows.predicted_boxes[5]), abs=2e-4)
+    assert found.bbox == pytest.approx(tuple(rows.predicted_boxes[5]), abs=ROUNDING)
 
 
 def test_filters_keep_the_order_of_what_they_let_through(
@@ -76,13 +79,16 @@ def test_filters_keep_the_order_of_what_they_let_through(
     one = str(rows.object_ids[0])
     for levels, objects in (((2, 4), ()), ((), (one,)), ((1,), (one, "shape2/002"))):
         found = searcher.search([picture], len(rows), levels, objects)[0].results
-        expected = [
-            hit.row
+        expected = {
+            hit.row: hit.similarity
             for hit in everything
             if (not levels or hit.entry.blur_level in levels)
             and (not objects or hit.entry.object_id in objects)
-        ]
-        assert expected and [hit.row for hit in found] == expected
+        }
+        assert expected and {hit.row for hit in found} == set(expected)
+        scores = [hit.similarity for hit in found]
+        assert scores == sorted(scores, reverse=True)
+        assert scores == pytest.approx([expected[hit.row] for hit in found], abs=ROUNDING)
     assert searcher.search([picture], 5, blur_levels=(9,))[0].results == ()
     with pytest.raises(InputError, match="no object 'nothing'"):
         searcher.search([picture], objects=("nothing",))
@@ -101,9 +107,10 @@ def test_together_and_one_by_one_give_the_same(searcher: Searcher) -> None:
     for query, found in zip(queries, together, strict=True):
         alone = searcher.answer([query])[0]
         scores = [hit.similarity for hit in alone.results]
-        assert [hit.similarity for hit in found.results] == pytest.approx(scores, abs=2e-4)
+        assert [hit.similarity for hit in found.results] == pytest.approx(scores, abs=ROUNDING)
         assert {hit.entry.blur_level for hit in found.results} <= set(query.blur_levels or LEVELS)
-        assert alone.bbox == pytest.approx(found.bbox, abs=2e-4) and alone.error == found.error
+        assert alone.bbox == pytest.approx(found.bbox, abs=ROUNDING)
+        assert alone.error == found.error
     assert together[2].error == "UnidentifiedImageError: cannot identify image file"
     assert [len(found.results) for found in together[:5]] == [1, 2, 0, 3, 4]
     for row, query, found in zip(numbers, queries, together, strict=True):
@@ -124,9 +131,14 @@ def test_queries_are_embedded_in_the_precision_of_the_index(
         return search(index, queries, *rest, **more)
 
     monkeypatch.setattr(search_module, "search", remember)
-    entries = Catalogue(str(index), manifest).entries(range(8))
-    Searcher(str(index)).search([entry.picture() for entry in entries])
-    np.testing.assert_allclose(asked[0], stored.descriptors[:8], atol=1e-6)
+    pictures = [entry.picture() for entry in Catalogue(str(index), manifest).entries(range(8))]
+    Searcher(str(index)).search(pictures)
+    model = bridge.load(manifest.model)
+    single = embed_encoded(model, pictures, precision="float32").descriptors
+    # Sums of another order are rounded to another of bfloat16's few digits now and then, which is
+    # little beside what is lost by having so few.
+    error, lost = (np.abs(asked[0] - x).mean() for x in (stored.descriptors[:8], single))
+    assert error < 0.5 * lost
 
 
 def test_a_picture_is_turned_as_its_camera_was_held(searcher: Searcher) -> None:

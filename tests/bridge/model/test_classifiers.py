@@ -53,8 +53,9 @@ def test_a_batch_equals_its_queries_one_by_one() -> None:
         objects = torch.randint(0, 5, (16,), generator=generator)
         together = batch(features, objects)
         alone = [single(f[None], o[None]) for f, o in zip(features, objects, strict=True)]
-        torch.testing.assert_close(together, torch.cat(alone))
-        torch.testing.assert_close(batch.t, single.t)
+        # Cosines of sums in another order differ by 1e-6, their slope is 3 at most, the scale 30.
+        torch.testing.assert_close(together, torch.cat(alone), rtol=0, atol=1e-4)
+        torch.testing.assert_close(batch.t, single.t, rtol=0, atol=1e-6)
 
 
 def test_t_approaches_the_mean_cosine() -> None:

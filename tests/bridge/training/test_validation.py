@@ -90,5 +90,6 @@ def test_an_unreadable_validation_image_is_left_out_and_counted(
             return bytes(data.images[int(others[row])])
 
     without = type(data)(data.labels.take(others), Without(), queries)  # type: ignore[arg-type]
-    expected = validate(model, without)
-    assert validate(model, broken) == expected | {"validation/unreadable": 1}
+    expected = validate(model, without) | {"validation/unreadable": 1}
+    # Batches of other images round otherwise, and two rows that are all but equal change places.
+    assert validate(model, broken) == pytest.approx(expected, abs=0.5 / queries)

@@ -19,6 +19,7 @@ from bridge.index.search import load_index, open_search_index, search
 from pipelines.stages import index_shards, indexing
 from pipelines.stages.index_options import IndexOptions
 from pipelines.stages.indexing import build_search_index, is_current
+from tests.ranking import assert_nearest
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
@@ -94,8 +95,7 @@ def test_the_default_is_exact(folder: str, manifest: IndexManifest, rows: np.nda
     assert manifest.search["type"] == "exact" and "recall_at_100" not in manifest.search
     similarities, numbers = found(folder, manifest, rows[:30])
     products = rows[:30] @ rows[:ROWS].T
-    np.testing.assert_array_equal(numbers, np.argsort(-products, axis=1)[:, :20])
-    np.testing.assert_allclose(similarities, -np.sort(-products, axis=1)[:, :20], rtol=1e-5)
+    assert_nearest(numbers, similarities, products, rounding=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["ivfpq", "hnsw"])
