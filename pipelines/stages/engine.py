@@ -100,7 +100,7 @@ def tables(
     """A Ray Dataset of the rows that units come to, worked out in actors where they are used.
 
     Args:
-        work: a class whose instances `work(*shared)` make a `pa.Table` of each unit.
+        work: a function or a class as in `run`, whose results are `pa.Table`s.
         units, shared, cpus, gpus: as in `run`.
     """
     return _numbers(len(units)).map_batches(
@@ -207,7 +207,7 @@ class _TableActor:
 
     def __init__(self, work: Callable[..., Any], arguments: Sequence[ray.ObjectRef]) -> None:
         self._units, *shared = ray.get(arguments)
-        self._work = work(*shared)
+        self._work = work(*shared) if isinstance(work, type) else _with(work, shared)
 
     def __call__(self, batch: pa.Table) -> Iterator[pa.Table]:
         for number in batch["unit"].to_pylist():

@@ -23,6 +23,8 @@ from bridge.common.storage import sha256
 from bridge.dataset.manifest import Manifest, load_manifest, open_manifest
 from bridge.dataset.schema import SHARD_SCHEMA
 from pipelines import synthesize
+from pipelines.stages import synthesis
+from pipelines.stages import synthesis_inputs as inputs
 from pipelines.synthesize import SynthesizeConfig
 from tests.factories import make_meshes, textured_box
 from tests.waiting import PATIENCE, wait_until
@@ -250,20 +252,20 @@ def test_meshes_that_vanish_on_the_way_end_the_run_only_when_too_many(
     folder = tmp_path / "meshes"
     shutil.copytree(meshes, folder)
     small = replace(config, meshes=str(folder), out=str(tmp_path / "out"), trajectories=1)
-    entries = synthesize.choose_objects(small, synthesize.object_pool(small))
-    backgrounds = synthesize.open_backgrounds(small)
-    plan = synthesize.plan_of(small, entries)
+    entries = inputs.choose_objects(small, inputs.object_pool(small))
+    backgrounds = inputs.open_backgrounds(small)
+    plan = synthesis.plan_of(small, entries)
     for number in range(5):
         (folder / "box" / f"{number:03d}.glb").unlink()
     empty = Manifest("dataset", {})
     strict = replace(small, max_rejected=0.1)
     with pytest.raises(InputError, match="At least . of 15 trajectories came to nothing"):
-        synthesize.make_missing_shards(strict, empty, plan, backgrounds)
+        synthesis.make_missing_shards(strict, empty, plan, backgrounds)
     begun = load_manifest(strict.folder)
     assert begun.shards
     with pytest.raises(InputError, match="came to nothing"):
-        synthesize.make_missing_shards(strict, begun, plan, backgrounds)
-    done = synthesize.make_missing_shards(small, begun, plan, backgrounds)
+        synthesis.make_missing_shards(strict, begun, plan, backgrounds)
+    done = synthesis.make_missing_shards(small, begun, plan, backgrounds)
     assert done.to_json()["rejected"] == {"trajectory": 5}
     assert sum(counts["objects"] for counts in done.counts().values()) == 10
 
