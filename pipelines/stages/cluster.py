@@ -65,6 +65,8 @@ def join() -> bool:
 
 
 def _init(**local: Any) -> None:
+    # Nothing is told to anyone but the user, and Ray Data has a process less to start.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     ray.init(
         **local,
         logging_level=logging.WARNING,

@@ -117,7 +117,8 @@ def test_a_run_goes_on_with_more_workers(
     workers = [line["workers"] for line in lines]
     assert workers == sorted(workers) and workers[-1] == 2, "one worker did it all"
     first = workers.index(2)
-    assert first >= 12
+    # Of the checkpoints, the newest may not have been noted yet when all was killed.
+    assert first >= training.checkpoint_every
     for line, other in zip(lines[:first], expected, strict=False):
         assert line["loss/total"] == other["loss/total"]
     # Two workers add up in another order: the loss of equal weights is equal but for rounding, and
