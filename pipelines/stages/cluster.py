@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
 import math
 import os
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import ray
@@ -43,9 +45,6 @@ def connect(num_cpus: int | None = None, *, dashboard: bool = False) -> None:
     os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")
     # Threads that wait by spinning starve each other as soon as anything else wants a core.
     os.environ.setdefault("GOMP_SPINCOUNT", "2000")
-    if not _TALKATIVE:
-        # Ray's core writes into the driver's output, also of what is as it should be.
-        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     try:
         _init(num_cpus=num_cpus, include_dashboard=dashboard)
     except ValueError:
@@ -67,11 +66,28 @@ def join() -> bool:
 def _init(**local: Any) -> None:
     # Nothing is told to anyone but the user, and Ray Data has a process less to start.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    ray.init(
-        **local,
-        logging_level=logging.WARNING,
-        log_to_driver=_TALKATIVE,
-    )
+    if _TALKATIVE:
+        ray.init(**local)
+        return
+    # Ray's core writes into the driver's output, also of what is as it should be, and of this.
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    with _silent_stderr():
+        ray.init(**local, logging_level=logging.WARNING, log_to_driver=False)
+
+
+@contextlib.contextmanager
+def _silent_stderr() -> Iterator[None]:
+    """What is not written by Python is lost as well; errors are raised all the same."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _quieten() -> None:

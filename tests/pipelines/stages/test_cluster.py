@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from pipelines.stages.cluster import cpus_each
@@ -38,3 +42,20 @@ def test_every_process_fits_on_a_node(
 def test_thirds_are_rounded_down_so_that_all_three_fit() -> None:
     share = cpus_each([{"CPU": 1.0}], 3, 16)
     assert share is not None and 0.333 < share * 1.0 <= 1 / 3 and share * 3 <= 1
+
+
+SAYS_NOTHING = """
+from pipelines.stages import cluster
+from pipelines.stages.engine import Actors, run
+
+cluster.connect(1)
+assert sorted(run(abs, [-1, -2], actors=Actors())) == [1, 2]
+"""
+
+
+def test_what_ray_says_of_its_own_does_not_reach_the_user() -> None:
+    environment = os.environ | {"RAY_ADDRESS": "local"}
+    said = subprocess.run(
+        [sys.executable, "-c", SAYS_NOTHING], env=environment, capture_output=True, text=True
+    )
+    assert (said.returncode, said.stdout, said.stderr) == (0, "", "")
