@@ -66,13 +66,11 @@ def join() -> bool:
 def _init(**local: Any) -> None:
     # Nothing is told to anyone but the user, and Ray Data has a process less to start.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    if _TALKATIVE:
-        ray.init(**local)
-        return
-    # Ray's core writes into the driver's output, also of what is as it should be, and of this.
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    with _silent_stderr():
-        ray.init(**local, logging_level=logging.WARNING, log_to_driver=False)
+    if not _TALKATIVE:
+        # Ray's core writes into the driver's output, also of what is as it should be, and of this.
+        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    with contextlib.nullcontext() if _TALKATIVE else _silent_stderr():
+        ray.init(**local, logging_level=logging.WARNING, log_to_driver=_TALKATIVE)
 
 
 @contextlib.contextmanager
@@ -141,9 +139,12 @@ def room(cpus: float, gpus: float = 0) -> int:
     return max(1, sum(_fitting(node, cpus, gpus) for node in nodes()))
 
 
-def gpu_share() -> float:
-    """What the process of a CPU gets of a GPU, where CPUs share GPUs evenly; 0 without GPUs."""
-    return min(1.0, math.floor(1e4 * num_gpus() / num_cpus()) / 1e4)
+def gpu_share(renderer: str) -> float:
+    """What a renderer's process of one CPU gets of a GPU, where CPUs share the GPUs evenly.
+
+    0 where the cluster has no GPUs, or the renderer does not use them.
+    """
+    return min(1.0, math.floor(1e4 * num_gpus() / num_cpus()) / 1e4) if renderer == "gl" else 0.0
 
 
 def _fitting(node: Mapping[str, float], cpus: float, gpus: float) -> int:

@@ -15,7 +15,7 @@ from bridge.dataset.labels import paths_of_split
 from bridge.dataset.manifest import open_manifest
 from bridge.dataset.schema import SHARD_SCHEMA
 from bridge.simulator import Backgrounds, SimulatorConfig
-from bridge.synthesis.plan import ShardTask
+from bridge.synthesis.plan import ShardPlan, ShardTask
 from bridge.synthesis.shard import simulate_shard
 from pipelines.stages import cluster, engine
 from pipelines.stages.synthesis import check_objects, plan_of
@@ -70,19 +70,14 @@ def rows(config: SynthesizeConfig, *, splits: Sequence[str] | None = None) -> Da
     entries = choose_objects(config, pool, {rejection.item for rejection in rejections})
     plan = plan_of(config, entries)
     _refuse_unknown("splits", splits, [split.split for split in plan.splits])
-    others = {
-        split.path(number)
-        for split in plan.splits
-        if splits is not None and split.split not in splits
-        for number in range(len(split))
-    }
+    chosen = ShardPlan(tuple(s for s in plan.splits if splits is None or s.split in splits))
     return engine.tables(
         _simulated,
-        plan.missing(others),
+        chosen.missing(()),
         config.simulator,
         config.image_format,
         backgrounds,
-        gpus=cluster.gpu_share() if config.renderer == "gl" else 0,
+        gpus=cluster.gpu_share(config.renderer),
     )
 
 

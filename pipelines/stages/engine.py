@@ -3,9 +3,9 @@
     for result in run(work, units, folder):          # work(unit, folder) in tasks
     for result in run(Worker, units, folder, actors=Actors()):   # Worker(folder)(unit) in actors
 
-`units` is a list, or a plan that computes its units from their numbers. It is put
-into the cluster once, and numbers become units where they run, so a job of 100,000 units costs the
-driver no more than some thousand small blocks of numbers.
+`units` is a list, or a plan that computes its units from their numbers. It is put into the cluster
+once, and numbers become units where they run, so a job of 100,000 units costs the driver no more
+than some thousand small blocks of numbers.
 """
 
 from __future__ import annotations
@@ -166,7 +166,7 @@ class _Actor:
         self._units, *shared = ray.get(arguments)
         self._error: Exception | None = None
         try:
-            self._work = work(*shared) if isinstance(work, type) else _with(work, shared)
+            self._work = _with(work, shared)
         except Exception as error:
             self._error = error
 
@@ -184,7 +184,8 @@ def _task(
 
 
 def _with(work: Callable[..., Any], shared: Sequence[Any]) -> Callable[[Any], Any]:
-    return lambda unit: work(unit, *shared)
+    """What is called with a unit: an instance of a class, or a function that has the arguments."""
+    return work(*shared) if isinstance(work, type) else lambda unit: work(unit, *shared)
 
 
 def _done(work: Callable[[Any], Any], unit: Any) -> dict[str, bytes]:
@@ -207,7 +208,7 @@ class _TableActor:
 
     def __init__(self, work: Callable[..., Any], arguments: Sequence[ray.ObjectRef]) -> None:
         self._units, *shared = ray.get(arguments)
-        self._work = work(*shared) if isinstance(work, type) else _with(work, shared)
+        self._work = _with(work, shared)
 
     def __call__(self, batch: pa.Table) -> Iterator[pa.Table]:
         for number in batch["unit"].to_pylist():

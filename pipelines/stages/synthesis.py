@@ -140,7 +140,7 @@ def make_missing_shards(
         ManifestWriter(config.folder, manifest, Manifest.with_shards) as writer,
     ):
         _refuse_losses(config, lost, plan)
-        gpus = cluster.gpu_share() if config.renderer == "gl" else 0
+        gpus = cluster.gpu_share(config.renderer)
         made = engine.run(make_shard, missing, *shared, gpus=gpus, actors=engine.Actors())
         for result in made:
             writer.add(result)

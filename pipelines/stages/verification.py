@@ -85,7 +85,7 @@ def render_again(folder: str, manifest: Manifest, paths: Sequence[str]) -> tuple
     shared = (folder, config.simulator, config.image_format, backgrounds)
     chosen = _choose(config.seed, manifest, paths)
     samples = [(entries[name], path) for name, path in chosen if name in entries]
-    gpus = cluster.gpu_share() if config.renderer == "gl" else 0
+    gpus = cluster.gpu_share(config.renderer)
     with progress("simulate again", len(samples), "trajectories") as counter:
         reports = []
         for report in engine.run(verify_rendering, samples, *shared, gpus=gpus):

@@ -13,6 +13,7 @@ from ray.cluster_utils import Cluster
 
 from pipelines.stages import cluster
 from pipelines.stages.engine import Actors, run
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.long
 
@@ -43,8 +44,7 @@ def test_a_node_that_joins_late_gets_work(tmp_path: Path, actors: Actors | None)
         with ThreadPoolExecutor() as thread:
             units = list(range(12))
             results = thread.submit(lambda: set(run(node_of, units, tmp_path, 2, actors=actors)))
-            while not list(tmp_path.iterdir()) and not results.done():
-                time.sleep(0.1)
+            wait_until(lambda: list(tmp_path.iterdir()) or results.done())
             nodes.add_node(num_cpus=1)
             assert len(results.result()) == 2
     finally:
