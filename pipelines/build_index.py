@@ -38,20 +38,23 @@ def run(config: BuildIndexConfig) -> IndexManifest:
     if manifest.complete and is_current(out, manifest, options):
         print(f"{out} is complete: {_summary(manifest)}.")
         return manifest
-    try:
-        if not manifest.complete:
-            from pipelines.stages.index_parts import embed_missing
+    from pipelines.stages.claim import claimed
 
-            manifest = embed_missing(manifest, config, out)
-        cluster.connect(config.num_cpus)
-        search = build_search_index(out, manifest, options)
-    except InputError:
-        # What cannot be added leaves the index as it was.
-        if found is not None and found.complete:
-            found.save(out)
-        raise
-    manifest = replace(manifest, search=search, complete=True)
-    manifest.save(out)
+    with claimed(out):
+        try:
+            if not manifest.complete:
+                from pipelines.stages.index_parts import embed_missing
+
+                manifest = embed_missing(manifest, config, out)
+            cluster.connect(config.num_cpus)
+            search = build_search_index(out, manifest, options)
+        except InputError:
+            # What cannot be added leaves the index as it was.
+            if found is not None and found.complete:
+                found.save(out)
+            raise
+        manifest = replace(manifest, search=search, complete=True)
+        manifest.save(out)
     print(f"{out}: {_summary(manifest)}.")
     return manifest
 

@@ -135,12 +135,10 @@ def _untrained(config: train.TrainConfig, out: str) -> str:
 
 def _next_steps(out: str) -> None:
     print(f"""
-What next (after: source .venv/bin/activate):
-  look at {out}/report/report.html
-  python pipelines/search.py --index {out}/indexes/trained --images PICTURE.jpg
-  python pipelines/synthesize.py --meshes MESHES --backgrounds PHOTOS --out data/mine
-  python pipelines/train.py --data data/mine --out runs/mine
-  python tune/search.py""")
+The report is {out}/report/report.html. Search with pictures of your own:
+
+  .venv/bin/python pipelines/serve.py --index {out}/indexes/trained
+""")
 
 
 def main() -> None:

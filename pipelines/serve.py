@@ -10,7 +10,6 @@ import contextlib
 import ipaddress
 import logging
 import signal
-import socket
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -21,7 +20,7 @@ from annotated_types import Ge, Le
 
 from bridge.common import cli, storage
 from bridge.common.errors import InputError
-from bridge.common.record import Count, Positive, check
+from bridge.common.record import Count, NonNegative, Positive, check
 from bridge.web.limits import Limits
 from pipelines.stages.service_options import ServiceOptions
 
@@ -54,7 +53,11 @@ class ServeConfig:
     max_waiting: Count = 256
     """Requests that may wait; more are answered with 503."""
     timeout: Positive = 30.0
-    """Seconds after which a waiting request is answered with 503."""
+    """Seconds after which a waiting request is answered with 503, and a slow client is given up."""
+    max_in_flight_mb: Positive = 256.0
+    """Megabytes of the pictures of all requests at one time; more are answered with 503."""
+    drain: NonNegative = 10.0
+    """Seconds that requests in flight have to be answered once the service is to end."""
     limits: Limits = field(default_factory=Limits)
     """Of a request."""
     num_cpus: Count | None = None
@@ -73,7 +76,7 @@ def run(config: ServeConfig) -> None:
             signal.signal(number, lambda received, _: signals.append(received))
         print(f"The search page is at {address} (Ctrl-C stops it).", flush=True)
         while not signals:
-            time.sleep(0.5)
+            time.sleep(0.2)
         print("stopping", flush=True)
 
 
@@ -86,31 +89,34 @@ def service(config: ServeConfig) -> Iterator[str]:
             replicas than fit into the cluster.
     """
     options = service_options(config)
-    _check_free(config.host, config.port)
     # What takes seconds to import is imported once index, model and address have been checked.
-    import numpy as np
+    from pipelines.stages.page import listen, page, serving
+
+    listen(config.host, config.port).close()
     from ray import serve
 
-    from bridge.common.images import encode
     from pipelines.stages import cluster
-    from pipelines.stages.serve_deployments import search_application
+    from pipelines.stages.serve_deployments import search_model
 
     cluster.connect(config.num_cpus)
-    if serve.status().proxies:
-        raise InputError("Ray Serve already runs in this cluster: stop it with `serve shutdown`.")
+    if NAME in serve.status().applications:
+        raise InputError("The service already runs in this cluster: stop it with `serve shutdown`.")
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
-    application = search_application(options, _cpus(config))
-    serve.start(proxy_location="HeadOnly", http_options={"host": config.host, "port": config.port})
+    model = search_model(options, _cpus(config))
+    serve.start(proxy_location="Disabled")
     try:
-        serve.run(application, name=NAME, route_prefix="/")
-        address = f"http://{_url_host(config.host)}:{config.port}/"
-        # The first search takes seconds: it is ours, and may come to nothing. No proxy is asked.
-        with contextlib.suppress(OSError):
-            picture = encode(np.zeros((8, 8, 3), np.uint8))
-            build_opener(ProxyHandler({})).open(f"{address}api/search", picture).close()
-        yield address
+        handle = serve.run(model, name=NAME, route_prefix=None)
+        app = page(options, handle)
+        with serving(
+            app, config.host, config.port, timeout=config.timeout, drain=config.drain
+        ):
+            address = f"http://{_url_host(config.host)}:{config.port}/"
+            # The first search takes seconds: it is ours, and may come to nothing. No proxy is asked.
+            with contextlib.suppress(OSError):
+                build_opener(ProxyHandler({})).open(f"{address}healthz").close()
+            yield address
     finally:
-        serve.shutdown()
+        serve.delete(NAME)
 
 
 def service_options(config: ServeConfig) -> ServiceOptions:
@@ -131,6 +137,7 @@ def service_options(config: ServeConfig) -> ServiceOptions:
         batch_size=config.batch_size,
         max_waiting=config.max_waiting,
         timeout=config.timeout,
+        most_bytes=1e6 * config.max_in_flight_mb,
         limits=config.limits,
         local=_is_loopback(config.host),
     )
@@ -146,22 +153,6 @@ def _cpus(config: ServeConfig) -> float:
         what = "GPUs" if config.gpu else "CPUs"
         raise InputError(f"The cluster has too few {what} for {config.replicas} replicas.")
     return cpus
-
-
-def _check_free(host: str, port: int) -> None:
-    """InputError where nobody can listen at an address."""
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        family, kind, protocol, _, address = found[0]
-        with contextlib.closing(socket.socket(family, kind, protocol)) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
-    except OSError as error:
-        reason = error.strerror or error
-        raise InputError(
-            f"Cannot listen at {host}, port {port} ({reason}): choose others with --host and "
-            "--port."
-        ) from error
 
 
 def _is_loopback(host: str) -> bool:

@@ -19,7 +19,6 @@ from dataclasses import replace
 from typing import Any
 
 from bridge.common import cli, storage
-from bridge.training.errors import NonFiniteLoss
 from pipelines.stages.train_options import TrainConfig, absolute_weights, trainings
 from pipelines.stages.train_result import TrainResult, finished_run
 
@@ -110,10 +109,7 @@ def command() -> None:
     config = cli.parse_with_preset(
         trainings(method), usual_preset(), choose=preset_of_cluster, description=__doc__
     )
-    try:
-        dry_run(config) if config.dry_run else run(config)
-    except NonFiniteLoss as error:
-        sys.exit(f"error: {error}")
+    dry_run(config) if config.dry_run else run(config)
 
 
 def main() -> None:

@@ -15,6 +15,7 @@ from typing import Any
 from bridge.common import cli, storage
 from bridge.common.errors import InputError
 from bridge.common.identity import refuse_difference
+from bridge.common.record import read_record
 from pipelines import train
 from tune.options import SearchConfig
 
@@ -37,11 +38,12 @@ def run(config: SearchConfig) -> dict[str, Any]:
     if is_missing:
         train.ensure_data(config.data, config.num_cpus)
         _check_data(config.data)
-    storage.prepare_output(out)
-    storage.write_json(storage.join(out, SEARCH_FILE), config.identity())
+    from pipelines.stages.claim import claimed
     from tune.trials import search
 
-    return search(config, out)
+    with claimed(out):
+        storage.write_json(storage.join(out, SEARCH_FILE), config.identity())
+        return search(config, out)
 
 
 def _check_data(data: str) -> None:
@@ -60,7 +62,8 @@ def _check_identity(config: SearchConfig, out: str) -> None:
     path = storage.join(out, SEARCH_FILE)
     if storage.exists(path):
         content = "a search with another configuration"
-        refuse_difference(out, content, storage.read_json(path), config.identity())
+        recorded = read_record(dict[str, Any], path)
+        refuse_difference(out, content, recorded, config.identity())
 
 
 def main() -> None:

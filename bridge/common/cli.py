@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import io
 import os
 import re
@@ -17,7 +18,7 @@ from typing import Annotated, Any, NoReturn, TypeVar, get_origin, get_type_hints
 
 import tyro
 
-from bridge.common.errors import InputError
+from bridge.common.errors import Failed, InputError
 
 Config = TypeVar("Config")
 
@@ -67,17 +68,79 @@ def guarded(command: Callable[[], Any], options: Mapping[str, str] | None = None
     # Threads that wait by spinning starve each other as soon as anything else wants a core. It is
     # read when torch is imported, which no command has done yet.
     os.environ.setdefault("GOMP_SPINCOUNT", "2000")
+    for stream in (sys.stdout, sys.stderr):
+        # A name that the terminal has no letters for is no reason to end.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    sys.exit(_code_of(command, options))
+
+
+def _code_of(command: Callable[[], Any], options: Mapping[str, str] | None) -> int:
     try:
         command()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except InputError as error:
-        # Ray hands on an error of a task as an instance of its type with a long message.
-        message = str(getattr(error, "cause", error))
-        print(f"error: {as_options(message, options)}", file=sys.stderr)
-        sys.exit(2)
+        _tell(as_options(_message(error), options))
+        return 2
+    except Failed as error:
+        _tell(as_options(_message(error), options))
+        return 1
+    except BrokenPipeError:
+        # Whoever read the output has read enough. Python would complain once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 141
+    except OSError as error:
+        told = told_os_error(error)
+        if told is None:
+            raise
+        _tell(told)
+        return 1
     except KeyboardInterrupt:
-        print("interrupted: the same command continues from here.", file=sys.stderr)
-        sys.exit(130)
-    sys.exit(0)
+        _tell("the same command continues from here.", "interrupted")
+        return 130
+    return 0
+
+
+def _message(error: BaseException) -> str:
+    """Ray hands on an error of a task as an instance of its type with a long message."""
+    return str(getattr(error, "cause", error))
+
+
+def _tell(message: str, kind: str = "error") -> None:
+    if sys.stderr is not None:
+        print(f"{kind}: {printable(message)}", file=sys.stderr, flush=True)
+
+
+def printable(text: str) -> str:
+    """A text whose control characters, which a terminal would obey, are shown instead."""
+    return "".join(
+        letter if letter.isprintable() or letter == "\n" else ascii(letter)[1:-1] for letter in text
+    )
+
+
+_KEPT = "What was finished is intact, and the same command continues from there."
+_REASONS = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "there is no room left"),
+    errno.EROFS: "it can only be read",
+    **dict.fromkeys((errno.EACCES, errno.EPERM), "permission is denied"),
+    **dict.fromkeys(
+        (errno.EMFILE, errno.ENFILE), "too many files are open (raise the limit: ulimit -n)"
+    ),
+}
+
+
+def told_os_error(error: OSError) -> str | None:
+    """A failure of the surroundings in a sentence; None for one that has no name.
+
+    told_os_error(OSError(errno.ENOSPC, "...", "a/b"))
+    == "a/b: there is no room left. What was finished is intact, and ..."
+    """
+    error = getattr(error, "cause", error)
+    if error.errno is None:
+        return None
+    reason = _REASONS.get(error.errno, os.strerror(error.errno).lower())
+    return f"{error.filename or 'The system'}: {reason}. {_KEPT}"
 
 
 def as_options(message: str, options: Mapping[str, str] | None = None) -> str:

@@ -1,8 +1,15 @@
-"""The one exception that means "the input is wrong", as opposed to "the program is"."""
+"""Exceptions that are told in one sentence, without a traceback."""
 
 
 class InputError(ValueError):
     """Bad arguments, files or folders; the message is one sentence for the person who gave them.
 
     Every command prints it without a traceback and exits with code 2.
+    """
+
+
+class Failed(RuntimeError):
+    """What could not be done through no fault of the input; the message is one sentence.
+
+    Every command prints it without a traceback and exits with code 1.
     """

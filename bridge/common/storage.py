@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -103,8 +103,14 @@ def replaced(path: str | Path) -> Iterator[str]:
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())
         os.replace(temporary, inner)
+    except OSError as error:
+        # A write that fails does not say where.
+        if error.errno is not None and error.filename in (None, temporary):
+            error.filename = inner
+        raise
     finally:
-        Path(temporary).unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            os.unlink(temporary)
 
 
 def read_json(path: str | Path) -> Any:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import time
+import zlib
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterator
@@ -30,12 +31,14 @@ from bridge.dataset.cache_folder import (
     readable,
 )
 from bridge.dataset.labels import Labels
-from bridge.dataset.shards import image_bytes
+from bridge.dataset.shards import check_shard, image_bytes
 
 ROWS_PER_BATCH = 512
 
 THREADS = 8
 """That read shards; more than a small machine has CPUs, because object stores make them wait."""
+
+_CHECKSUM = b"crc32"
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -70,41 +73,78 @@ class ImageCache:
         return self._bytes[batch][start:stop]
 
 
-def open_cache(labels: Labels, content_hash: str) -> ImageCache:
+def open_cache(labels: Labels, content_hash: str, *, check: bool = True) -> ImageCache:
     """The images of `labels`, made from the shards where this node does not have them yet.
 
     Args:
         labels: a selection of one dataset's rows.
         content_hash: of that dataset's manifest; names the file together with the selection.
+        check: compare the shards with the hashes in their manifest before they are copied.
 
     Raises:
         InputError: the folder cannot be used, the disk has no room, or a shard is missing or
             damaged. Nothing of the file is left then.
     """
-    shards = "\n".join(labels.shards).encode()
-    identity = shards + labels.shard.tobytes() + labels.row.tobytes()
-    name = f"{content_hash[:16]}-{storage.sha256(identity)[:16]}.arrow"
-    path = cache_folder() / name
-    images = _open(path)
+    path = cache_folder() / f"{content_hash[:16]}-{_digest(labels)[:16]}.arrow"
+    images = _open(path, len(labels))
     if images is None:
         with only_writer(path.parent):
             # Another process may have made it while this one waited.
-            images = _open(path)
+            images = _open(path, len(labels))
             if images is None:
+                if check:
+                    _check_shards(labels)
                 images = _copy(labels, path)
     return images
 
 
-def _open(path: Path) -> ImageCache | None:
-    """The cache of that name; None where there is none, or a disk has lost a part of it."""
+def _digest(labels: Labels) -> str:
+    """Of the selection and all that its labels say, so that what was read of a damaged shard is
+    never taken for what the sound one said."""
+    parts = [
+        "\n".join(labels.shards).encode(),
+        "\n".join(labels.objects).encode(),
+        "\n".join(labels.image_id.to_pylist()).encode(),
+    ]
+    parts += [value.tobytes() for value in vars(labels).values() if isinstance(value, np.ndarray)]
+    return storage.sha256(b"".join(parts))
+
+
+def _check_shards(labels: Labels) -> None:
+    """InputError where a shard is not the one that its manifest names."""
+
+    def check(number: int) -> None:
+        check_shard(labels.dataset, labels.shards[number], labels.digests[number])
+
+    with ThreadPoolExecutor(THREADS, "check") as pool:
+        list(pool.map(check, np.unique(labels.shard) if labels.digests else ()))
+
+
+def _open(path: Path, length: int) -> ImageCache | None:
+    """The cache of that name and so many images; None where there is none or it is damaged."""
+    chunks = []
     try:
         file = map_file(path)
         if file is None:
             return None
-        table = pa.ipc.open_file(pa.py_buffer(file)).read_all()
-    except ValueError:
+        reader = pa.ipc.open_file(pa.py_buffer(file))
+        for number in range(reader.num_record_batches):
+            batch, metadata = reader.get_batch_with_custom_metadata(number)
+            chunks.append(batch.column(0))
+            if metadata[_CHECKSUM] != _checksum(batch):
+                return None
+    except OSError:
+        raise
+    # Whatever a disk has made of it, it is made again.
+    except Exception:
         return None
-    return ImageCache(table.column("image").chunks)
+    return ImageCache(chunks) if sum(map(len, chunks)) == length else None
+
+
+def _checksum(batch: pa.RecordBatch) -> bytes:
+    """CRC-32 of the images and of where they begin, at some gigabytes a second."""
+    _, offsets, data = batch.column(0).buffers()
+    return b"%d" % zlib.crc32(data or b"", zlib.crc32(offsets))
 
 
 def _copy(labels: Labels, path: Path) -> ImageCache:
@@ -125,8 +165,9 @@ def _copy(labels: Labels, path: Path) -> ImageCache:
         raise no_room(path.parent, needed, os.strerror(error.errno).lower()) from error
     seconds = duration(time.monotonic() - started)
     print(f"images: copied {what} in {seconds}", flush=True)
-    images = _open(path)
-    assert images is not None
+    images = _open(path, len(labels))
+    if images is None:
+        raise OSError(errno.EIO, "the disk does not hold what was written to it", str(path))
     return images
 
 
@@ -146,7 +187,8 @@ def _write(labels: Labels, path: str) -> None:
     schema = pa.schema([("image", pa.binary())])
     with progress("images", len(labels), "images") as counter, pa.ipc.new_file(path, schema) as out:
         for images in _read(labels):
-            out.write_batch(pa.record_batch([images], schema=schema))
+            batch = pa.record_batch([images], schema=schema)
+            out.write_batch(batch, custom_metadata={_CHECKSUM: _checksum(batch)})
             counter.advance(len(images))
 
 

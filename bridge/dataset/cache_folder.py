@@ -23,6 +23,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from bridge.common.errors import InputError
+from bridge.common.private_folder import private_folder
 
 LOCK = "lock"
 DEFAULT_GB = 50.0
@@ -33,9 +34,15 @@ _TEMPORARY = re.compile(r"[0-9a-f]{16}-[0-9a-f]{16}(\.arrow)?\.tmp-[0-9a-f]{8}")
 
 
 def cache_folder() -> Path:
-    """Where a node keeps its caches: BRIDGE_CACHE, or a temporary folder of this user."""
+    """Where a node keeps its caches: BRIDGE_CACHE, or a temporary folder of this user.
+
+    Raises:
+        InputError: the temporary folder is somebody else's, or others can write in it.
+    """
+    if given := os.environ.get("BRIDGE_CACHE"):
+        return Path(given)
     default = Path(tempfile.gettempdir()) / f"bridge-cache-{os.getuid()}"
-    return Path(os.environ.get("BRIDGE_CACHE") or default)
+    return private_folder(default, "Let the environment variable BRIDGE_CACHE name another folder.")
 
 
 def most_bytes() -> float:

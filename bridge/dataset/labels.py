@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from bridge.common import storage
+from bridge.common.errors import InputError
 from bridge.dataset.manifest import Manifest
 from bridge.dataset.schema import LABEL_COLUMNS, SHARD_SCHEMA, with_later_columns
 from bridge.dataset.shards import images_of, open_shard, read_images, read_rows
@@ -31,6 +32,7 @@ class Labels:
         bbox: float32 [N, 4], (cx, cy, w, h) in 0..1, NaN where unknown.
         image_id: string array [N].
         shards: paths inside `dataset`; image i is row `row[i]` of shard `shards[shard[i]]`.
+        digests: SHA-256 of the shards as their manifest has them; none where it was not asked.
     """
 
     dataset: str
@@ -46,6 +48,7 @@ class Labels:
     shards: tuple[str, ...]
     shard: np.ndarray
     row: np.ndarray
+    digests: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.object)
@@ -67,6 +70,7 @@ class Labels:
             shards=self.shards,
             shard=self.shard[rows],
             row=self.row[rows],
+            digests=self.digests,
         )
 
     def object_ids(self) -> list[str]:
@@ -94,12 +98,18 @@ def read_labels(dataset: str, manifest: Manifest, split: str) -> Labels:
 
     with ThreadPoolExecutor(8) as pool:
         tables = list(pool.map(read, paths))
-    return _labels(storage.absolute(dataset), paths, tables)
+    labels = _labels(storage.absolute(dataset), paths, tables)
+    return replace(labels, digests=digests_of(manifest, paths))
 
 
 def paths_of_split(manifest: Manifest, *splits: str) -> tuple[str, ...]:
     """The shards of a split, or of several, in their order."""
     return tuple(p for p in sorted(manifest.shards) if manifest.shards[p].record.split in splits)
+
+
+def digests_of(manifest: Manifest, paths: Sequence[str]) -> tuple[str, ...]:
+    """SHA-256 of some shards, as the manifest has them."""
+    return tuple(manifest.shards[path].record.sha256 for path in paths)
 
 
 def read_labels_and_images(
@@ -116,6 +126,8 @@ def read_labels_and_images(
 
 def _labels(dataset: str, paths: tuple[str, ...], tables: Sequence[pa.Table]) -> Labels:
     empty = SHARD_SCHEMA.empty_table().select(LABEL_COLUMNS)
+    for path, part in zip(paths, tables, strict=True):
+        _refuse_nulls(f"{dataset}/{path}", part)
     table = pa.concat_tables(tables) if tables else empty
     objects = sorted(pc.unique(table["object_id"]).to_pylist())
     lengths = [len(t) for t in tables]
@@ -134,6 +146,12 @@ def _labels(dataset: str, paths: tuple[str, ...], tables: Sequence[pa.Table]) ->
         shard=np.repeat(np.arange(len(paths), dtype=np.int32), lengths),
         row=np.concatenate([np.arange(n, dtype=np.int64) for n in lengths] or [np.zeros(0, int)]),
     )
+
+
+def _refuse_nulls(path: str, table: pa.Table) -> None:
+    for field in SHARD_SCHEMA:
+        if not field.nullable and field.name != "image" and table[field.name].null_count:
+            raise InputError(f"The shard {path} lacks values in its column {field.name}.")
 
 
 def _numpy(column: pa.ChunkedArray, dtype: type) -> np.ndarray:

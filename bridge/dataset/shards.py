@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,8 +15,13 @@ import pyarrow.parquet as pq
 
 from bridge.common import storage
 from bridge.common.errors import InputError
+from bridge.common.reading import reading
 from bridge.common.record import WholeNumber
-from bridge.dataset.schema import ROWS_PER_GROUP
+from bridge.dataset.schema import ROWS_PER_GROUP, is_shard_schema
+
+_REMEDY = "delete it and run the command that makes the dataset again"
+_checked: set[tuple[str, str]] = set()
+"""Shards that were compared with their hashes in this process."""
 
 
 @dataclass(frozen=True)
@@ -80,18 +86,37 @@ def write_shard(dataset: str, path: str, split: str, table: pa.Table) -> ShardRe
     return ShardRecord(path, split, table.num_rows, len(data), digest)
 
 
-def open_shard(dataset: str, path: str) -> pq.ParquetFile:
-    """A shard for reading. InputError where it is missing or damaged."""
+@contextmanager
+def open_shard(dataset: str, path: str) -> Iterator[pq.ParquetFile]:
+    """A shard for reading in the block. InputError where it is missing or damaged, also then."""
     target = storage.join(dataset, path)
     fs, inner = storage.filesystem(target)
-    try:
-        return pq.ParquetFile(fs.open_input_file(inner))
-    except FileNotFoundError as error:
+    with (
+        reading(f"The shard {target}", _REMEDY),
+        fs.open_input_file(inner) as file,
+        pq.ParquetFile(file) as shard,
+    ):
+        if not is_shard_schema(shard.schema_arrow):
+            raise InputError(f"The shard {target} has not the columns of a dataset.")
+        yield shard
+
+
+def check_shard(dataset: str, path: str, sha256: str) -> None:
+    """Compare a shard with the hash in its manifest, once in a process.
+
+    Raises:
+        InputError: it is missing, or another file than the one that was written.
+    """
+    target = storage.join(dataset, path)
+    if (target, sha256) in _checked:
+        return
+    with reading(f"The shard {target}", _REMEDY):
+        digest = storage.sha256_file(target)
+    if digest != sha256:
         raise InputError(
-            f"The shard {target} is missing although its manifest names it."
-        ) from error
-    except pa.ArrowInvalid as error:
-        raise InputError(f"The shard {target} is damaged: {error}") from error
+            f"The shard {target} is not the file that its manifest names: {_REMEDY}."
+        )
+    _checked.add((target, sha256))
 
 
 def read_rows(
@@ -146,7 +171,5 @@ def image_bytes(dataset: str, path: str, rows: np.ndarray) -> int:
 def read_image(shard: str, row: int) -> bytes:
     """The encoded image in one row of the shard at a path; InputError where it is not there."""
     folder, _, file = shard.rpartition("/")
-    try:
+    with reading(f"Row {row} of {shard}"):
         return read_images(folder, file, np.array([row]))[0]
-    except (OSError, KeyError, IndexError, pa.ArrowInvalid) as error:
-        raise InputError(f"Row {row} of {shard} cannot be read: {error}.") from error

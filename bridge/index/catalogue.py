@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from bridge.common import storage
 from bridge.common.errors import InputError
+from bridge.common.reading import reading
 from bridge.dataset.roles import DISTRACTOR, QUERY
 from bridge.dataset.shards import read_image
 from bridge.index.folder import IndexManifest, PartRecord, RowReader, read_part
@@ -157,11 +158,8 @@ class Catalogue:
     def _read_labels(self, part: PartRecord) -> pa.Table:
         path = storage.join(self._index, part.path)
         filesystem, inner = storage.filesystem(path)
-        try:
-            with filesystem.open_input_file(inner) as file:
-                return pq.ParquetFile(file).read(["blur_level", "object_id"])
-        except (OSError, pa.ArrowInvalid) as error:
-            raise InputError(f"{path} cannot be read: {error}.") from error
+        with reading(path), filesystem.open_input_file(inner) as file:
+            return pq.ParquetFile(file).read(["blur_level", "object_id"])
 
 
 _COLUMNS = ["object_id", "image_id", "blur_level", "blur_severity", "bbox", "role", "shard", "row"]

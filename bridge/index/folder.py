@@ -24,7 +24,15 @@ from numpy.typing import ArrayLike
 
 from bridge.common import storage
 from bridge.common.errors import InputError
-from bridge.common.record import Count, WholeNumber, from_json, to_json
+from bridge.common.reading import reading
+from bridge.common.record import (
+    Count,
+    NonNegative,
+    Share,
+    WholeNumber,
+    from_json,
+    to_json,
+)
 from bridge.dataset.labels import boxes_of
 from bridge.dataset.roles import DATABASE, DISTRACTOR
 from bridge.dataset.shards import encode_parquet
@@ -36,6 +44,8 @@ FAISS_FILE = "index.faiss"
 
 SEARCHED = (DATABASE, DISTRACTOR)
 """Roles of the rows in `index.faiss`."""
+
+_REMEDY = "delete it and run build_index.py again"
 
 ROWS_PER_GROUP = 4096
 _CACHED_GROUPS = 64
@@ -142,6 +152,24 @@ class IndexManifest:
         storage.write_json(storage.join(index, MANIFEST), value)
 
 
+@dataclass(frozen=True)
+class _SearchRecord:
+    """`search` of a manifest: what `index.faiss` is."""
+
+    type: str
+    layout: dict[str, Any]
+    effort: WholeNumber
+    rows: WholeNumber
+    bytes: WholeNumber
+    sha256: str
+    latency_ms: NonNegative
+    options: dict[str, Any]
+    part_count: WholeNumber
+    parts: str
+    trained_parts: WholeNumber
+    recall_at_100: Share | None = None
+
+
 def load_index_manifest(index: str) -> IndexManifest:
     """Read an index's manifest, complete or not; InputError where there is none of this version."""
     path = storage.join(index, MANIFEST)
@@ -153,7 +181,10 @@ def load_index_manifest(index: str) -> IndexManifest:
             f"{path} is not an index manifest of version {INDEX_VERSION}: remove the folder, or "
             "build into another one."
         )
-    return from_json(IndexManifest, value, path)
+    manifest = from_json(IndexManifest, value, path)
+    if manifest.search:
+        from_json(_SearchRecord, manifest.search, f"{path}: search")
+    return manifest
 
 
 def open_index_manifest(index: str) -> IndexManifest:
@@ -260,16 +291,15 @@ def part_bytes(index: str, part: PartRecord) -> bytes:
     except FileNotFoundError as error:
         raise InputError(f"{path} is missing although its manifest names it.") from error
     if storage.sha256(data) != part.sha256:
-        raise InputError(
-            f"{path} is not the file that its manifest names: delete it and run build_index.py "
-            "again."
-        )
+        raise InputError(f"{path} is not the file that its manifest names: {_REMEDY}.")
     return data
 
 
 def read_part(index: str, part: PartRecord, columns: Sequence[str] | None = None) -> pa.Table:
     """One part of an index, or some of its columns; InputError as `part_bytes`."""
-    return pq.read_table(io.BytesIO(part_bytes(index, part)), columns=columns)
+    data = part_bytes(index, part)
+    with reading(storage.join(index, part.path), _REMEDY):
+        return pq.read_table(io.BytesIO(data), columns=columns)
 
 
 def descriptor_matrix(table: pa.Table) -> np.ndarray:
@@ -282,6 +312,10 @@ def read_descriptors(index: str, manifest: IndexManifest) -> Descriptors:
     """All rows of an index, in the order of its parts; InputError as `read_part`."""
     tables = [descriptor_schema(manifest.dimension).empty_table()]
     tables += [read_part(index, part) for part in manifest.parts]
+    for part, table in zip(manifest.parts, tables[1:], strict=True):
+        if table.schema != tables[0].schema:
+            path = storage.join(index, part.path)
+            raise InputError(f"{path} has not the columns of {manifest.dimension} dimensions.")
     table = pa.concat_tables(tables)
     return Descriptors(
         descriptors=descriptor_matrix(table),
@@ -327,13 +361,12 @@ class RowReader:
     def _read_group(self, part: int, group: int) -> dict[str, list[Any]]:
         path = storage.join(self._index, self._parts[part].path)
         filesystem, inner = storage.filesystem(path)
-        try:
-            with filesystem.open_input_file(inner) as file:
-                parquet = pq.ParquetFile(file)
-                names = [name for name in parquet.schema_arrow.names if name != "descriptor"]
-                return parquet.read_row_group(group, columns=names).to_pydict()
-        except OSError as error:
-            raise InputError(f"{path} cannot be read: {error}.") from error
+        with reading(path, _REMEDY), filesystem.open_input_file(inner) as file:
+            parquet = pq.ParquetFile(file)
+            if not set(descriptor_schema(1).names) <= set(parquet.schema_arrow.names):
+                raise InputError(f"{path} has not the columns of an index.")
+            names = [name for name in parquet.schema_arrow.names if name != "descriptor"]
+            return parquet.read_row_group(group, columns=names).to_pydict()
 
 
 def model_of(manifest: IndexManifest, override: str | None = None) -> str:

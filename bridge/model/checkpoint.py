@@ -11,6 +11,7 @@ import torch
 
 from bridge.common import storage
 from bridge.common.errors import InputError
+from bridge.common.reading import reading
 from bridge.common.record import to_json
 from bridge.model.config import BridgeConfig
 from bridge.model.folder import CONFIG_FILE, SCHEMA_VERSION, WEIGHTS_FILE, is_file, read_config
@@ -79,16 +80,33 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> RetrievalModel
 
 def _load_folder(folder: str | Path) -> RetrievalModel:
     config = read_config(folder)
+    tensors = read_weights(folder, config)
+    source = f"The model {folder}"
+    architecture = restore_config(config.get("method", FIRST_METHOD), config["model"], source)
+    # A crafted architecture can ask for more memory than there is, or for layers without a size.
+    with reading(storage.join(folder, CONFIG_FILE)):
+        model = build_model(architecture)
+    load_exactly(model, tensors, storage.join(folder, WEIGHTS_FILE))
+    return model
+
+
+def read_weights(folder: str | Path, config: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+    """The tensors of a MODEL folder.
+
+    Args:
+        folder: where it is.
+        config: what `read_config` says of it.
+
+    Raises:
+        InputError: they are missing, or not those that the configuration was written for.
+    """
     path = storage.join(folder, WEIGHTS_FILE)
     if not storage.exists(path):
         raise InputError(f"The model {folder} is incomplete: {WEIGHTS_FILE} is missing.")
     weights = storage.read_bytes(path)
     if storage.sha256(weights) != config["weights_sha256"]:
         raise InputError(f"{path} is not the file that the model's {CONFIG_FILE} was written for.")
-    method = config.get("method", FIRST_METHOD)
-    model = build_model(restore_config(method, config["model"], f"The model {folder}"))
-    load_exactly(model, parse_tensors(weights, path), path)
-    return model
+    return parse_tensors(weights, path)
 
 
 def _card(model: RetrievalModel, config: Mapping[str, Any]) -> str:

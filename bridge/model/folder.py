@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bridge.common import storage
 from bridge.common.errors import InputError
+from bridge.common.record import from_json, read_record
 
 WEIGHTS_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
 SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class _Config:
+    """What is always in a model's configuration."""
+
+    model: dict[str, Any]
+    weights_sha256: str
+    method: str = ""
 
 
 def read_config(folder: str | Path) -> dict[str, Any]:
@@ -19,13 +30,11 @@ def read_config(folder: str | Path) -> dict[str, Any]:
     Raises:
         InputError: it is missing or is not that of a model.
     """
-    config = storage.read_json(storage.join(folder, CONFIG_FILE))
-    if not isinstance(config, dict) or not {"model", "weights_sha256"} <= config.keys():
-        raise InputError(
-            f"{storage.join(folder, CONFIG_FILE)} is not the configuration of a model."
-        )
+    path = storage.join(folder, CONFIG_FILE)
+    config = read_record(dict[str, Any], path)
     if config.get("schema_version") != SCHEMA_VERSION:
         raise InputError(f"The model {folder} was written by another version of this software.")
+    from_json(_Config, config, path)
     return config
 
 

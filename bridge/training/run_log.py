@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
 from collections.abc import Iterator, Mapping
@@ -18,6 +19,18 @@ from bridge.common.progress import duration
 from bridge.training.validation import CHOICE, TOP
 
 METRICS_FILE = "metrics.jsonl"
+_ALWAYS = {
+    "step",
+    "epoch",
+    "total_steps",
+    "images_per_step",
+    "images_per_second",
+    "data_wait",
+    "seconds",
+    "loss/total",
+    "unreadable",
+}
+"""What every line says, a number each."""
 SECONDS_BETWEEN_UPLOADS = 30.0
 """Object stores cannot append: there the whole file is written again, but not more often."""
 
@@ -28,7 +41,7 @@ class RunLog:
     def __init__(self, run: str, from_step: int) -> None:
         """Open the log of the folder `run`, which may hold an earlier part of the same run."""
         path = storage.join(run, METRICS_FILE)
-        kept = [line for line in _lines(_read(path)) if json.loads(line)["step"] <= from_step]
+        kept = [line for line, value in _lines(_read(path)) if value and value["step"] <= from_step]
         # A new file in place of the old one: a process of an earlier attempt that is still dying
         # keeps writing into the old.
         storage.write_bytes(path, b"".join(kept))
@@ -145,12 +158,12 @@ class MetricsReader:
             fresh = list(_lines(tail[len(last) :]))
         else:
             lines = list(_lines(_read(self._path)))
-            same = takewhile(lambda pair: pair[0] == pair[1], zip(lines, self._seen, strict=False))
-            stayed = len(list(same))
-            self._seen, fresh = lines[:stayed], lines[stayed:]
-        self._seen += fresh
+            pairs = zip(lines, self._seen, strict=False)
+            stayed = len(list(takewhile(lambda pair: pair[0][0] == pair[1], pairs)))
+            self._seen, fresh = self._seen[:stayed], lines[stayed:]
+        self._seen += [line for line, _ in fresh]
         self._end = sum(map(len, self._seen))
-        return [json.loads(line) for line in fresh]
+        return [value for _, value in fresh if value is not None]
 
 
 def read_metrics(run: str) -> list[dict[str, Any]]:
@@ -171,16 +184,29 @@ def _read(path: str, start: int = 0) -> bytes:
         return b""
 
 
-def _lines(data: bytes) -> Iterator[bytes]:
-    """The whole lines, up to the first that a crash has left unreadable."""
-    for line in data.splitlines(keepends=True):
-        try:
-            value = json.loads(line)
-        except ValueError:
-            return
-        if not (isinstance(value, dict) and "step" in value and line.endswith(b"\n")):
-            return
-        yield line
+def _lines(data: bytes) -> Iterator[tuple[bytes, dict[str, Any] | None]]:
+    """The whole lines and what they say; None for one that is damaged, which is lost alone."""
+    for line in data.split(b"\n")[:-1]:
+        yield line + b"\n", _parsed(line)
+
+
+def _parsed(line: bytes) -> dict[str, Any] | None:
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return value if _is_line(value) else None
+
+
+def _is_line(value: Any) -> bool:
+    """Whether a JSON value is what is logged: a number under every name, and those of all lines."""
+    return (
+        isinstance(value, dict)
+        and value.keys() >= _ALWAYS
+        and all(type(number) in (int, float) for number in value.values())
+        and all(math.isfinite(value[name]) for name in _ALWAYS)
+        and type(value["step"]) is int
+    )
 
 
 def format_line(line: Mapping[str, Any]) -> str:

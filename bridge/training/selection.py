@@ -28,13 +28,13 @@ class Selection:
     content_hash: str
     """Of the dataset's manifest."""
 
-    def load(self) -> TrainingData:
-        """With its pictures, out of the node's cache."""
+    def load(self, *, check: bool = True) -> TrainingData:
+        """With its pictures, out of the node's cache; `check` as in `open_cache`."""
         # The plan of a training is made without torch, which pictures need.
         from bridge.dataset.cache import open_cache
         from bridge.training.data import TrainingData
 
-        images = open_cache(self.labels, self.content_hash)
+        images = open_cache(self.labels, self.content_hash, check=check)
         return TrainingData(self.labels, images, self.visibility, self.positions)
 
 

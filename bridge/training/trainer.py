@@ -21,18 +21,22 @@ from torch.nn.parallel import DistributedDataParallel
 
 from bridge.common import storage
 from bridge.common.errors import InputError
-from bridge.model.checkpoint import save_model
-from bridge.model.folder import WEIGHTS_FILE
+from bridge.common.reading import reading
+from bridge.model.checkpoint import read_weights, save_model
+from bridge.model.folder import read_config
 from bridge.model.method import RetrievalModel
+from bridge.model.weights import load_exactly
 from bridge.training.bliss import BlissSampler
 from bridge.training.data import Batch, TrainingData, prefetch
 from bridge.training.distributed import World, union_over_ranks
-from bridge.training.errors import NonFiniteLoss
+from bridge.training.errors import DamagedCheckpoint, NonFiniteLoss
 from bridge.training.recipe import Compute, Recipe, check_losses, check_workers
 from bridge.training.step import AveragedWeights, TupleLosses
 from bridge.training.validation import CHOICE, ValidationData, validate
 
 STATE_FILE = "training_state.pt"
+_STATE_HASH = "training_state_sha256"
+_STATE_KEYS = {"step", "best_map", "plan_hash", "optimizer", "average"}
 
 
 @dataclass(frozen=True)
@@ -284,7 +288,6 @@ class Trainer:
 
     def save(self, folder: Path) -> None:
         """Write all that a bit-equal continuation needs."""
-        save_model(self.model, folder)
         state = {
             "step": self.step,
             "best_map": self.best_map,
@@ -293,6 +296,8 @@ class Trainer:
             "average": self._average.model.state_dict() if self._average else None,
         }
         torch.save(state, folder / STATE_FILE)
+        # The configuration, which is written last, vouches for both files.
+        save_model(self.model, folder, {_STATE_HASH: storage.sha256_file(folder / STATE_FILE)})
 
     def save_model(self, folder: str | Path) -> None:
         """Write the MODEL folder of the evaluated network, local or on an object store."""
@@ -304,21 +309,41 @@ class Trainer:
 
         Raises:
             InputError: it was written for another plan: other data, seed or sampling.
+            DamagedCheckpoint: its files are not those that were written. The trainer may be
+                anything then, but for another checkpoint to be loaded.
         """
-        from safetensors.torch import load_file
-
-        state = torch.load(folder / STATE_FILE, weights_only=True, map_location=self._device)
+        state, tensors = self._read(folder)
         if state["plan_hash"] != self.plan_hash:
             raise InputError(
                 f"The checkpoint of step {state['step']} was written for another training plan: "
                 "other data, another seed or other sampling."
             )
-        self.model.load_state_dict(load_file(folder / WEIGHTS_FILE))
-        if self._average is not None:
-            self._average.model.load_state_dict(state["average"])
-        self.step = state["step"]
-        self.best_map = state["best_map"]
-        self._optimizer.load_state_dict(state["optimizer"])
+        try:
+            load_exactly(self.model, tensors, str(folder))
+            if self._average is not None:
+                self._average.model.load_state_dict(state["average"])
+            self.step = int(state["step"])
+            self.best_map = float(state["best_map"])
+            self._optimizer.load_state_dict(state["optimizer"])
+        # Files that vouch for each other can still be another program's.
+        except Exception as error:
+            raise DamagedCheckpoint(f"The checkpoint {folder} cannot be used: {error}") from error
+
+    def _read(self, folder: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+        """The training state and the weights in a checkpoint; DamagedCheckpoint as `load`."""
+        path = folder / STATE_FILE
+        try:
+            config = read_config(folder)
+            with reading(path):
+                # Checkpoints of earlier versions have no hash.
+                if storage.sha256_file(path) != config.get(_STATE_HASH, storage.sha256_file(path)):
+                    raise ValueError("another file than the one that was written")
+                state = torch.load(path, weights_only=True, map_location=self._device)
+                if not isinstance(state, dict) or not state.keys() >= _STATE_KEYS:
+                    raise ValueError("not a training state")
+            return state, read_weights(folder, config)
+        except InputError as error:
+            raise DamagedCheckpoint(str(error)) from error
 
 
 def share_of(tuples: np.ndarray, rank: int, workers: int) -> np.ndarray:

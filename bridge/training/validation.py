@@ -34,9 +34,12 @@ class ValidationData:
 
 
 def load_validation_data(
-    dataset: str, manifest: Manifest, seed: int, split: str = "validation"
+    dataset: str, manifest: Manifest, seed: int, split: str = "validation", *, check: bool = True
 ) -> ValidationData | None:
-    """Queries and database of a split's objects; None where the dataset has none."""
+    """Queries and database of a split's objects; None where the dataset has none.
+
+    `check` as in `open_cache`.
+    """
     # As in `data`: reading a dataset needs Arrow, training does not.
     from bridge.dataset.cache import open_cache
     from bridge.dataset.labels import read_labels
@@ -47,7 +50,7 @@ def load_validation_data(
     if not len(sides.queries) or not len(sides.database):
         return None
     selected = labels.take(np.concatenate([sides.queries, sides.database]))
-    images = open_cache(selected, manifest.content_hash)
+    images = open_cache(selected, manifest.content_hash, check=check)
     return ValidationData(selected, images, len(sides.queries))
 
 

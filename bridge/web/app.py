@@ -8,40 +8,27 @@ from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 from fastapi import APIRouter, FastAPI, HTTPException, Request, Response
 from fastapi import Query as Parameter
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
-from starlette.datastructures import MutableHeaders
-from starlette.middleware.trustedhost import TrustedHostMiddleware
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bridge.common import storage
 from bridge.common.errors import InputError
+from bridge.common.images import encode
 from bridge.index.catalogue import Catalogue, Entry
 from bridge.index.folder import IndexManifest
 from bridge.index.searcher import TOP, Found, Query
+from bridge.web.guard import LOCAL_NAMES, Guard
 from bridge.web.answers import Answers, Example, IndexAnswer, Problem, RequestLimits, answer
 from bridge.web.templates import render
-from bridge.web.uploads import FORMATS, Limits, media_type, read_uploads
+from bridge.web.uploads import FORMATS, RETRY_AFTER, Limits, Uploads, media_type
 
 STATIC = Path(__file__).parent / "static"
-RETRY_AFTER = 2
-"""Seconds after which a refused request may be worth another try."""
 EXAMPLES = 6
 SUGGESTIONS = 50
-
-_LOCAL_NAMES = ["localhost", "127.0.0.1", "::1", "[::1]"]
-_SECURITY_HEADERS = {
-    # The page loads from its own server only, and runs no script of a page around it.
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
-    "img-src 'self' blob: data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
-    "frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-}
-
 
 @dataclass(frozen=True)
 class Searched:
@@ -54,8 +41,15 @@ class Searched:
 Search = Callable[[Sequence[Query]], Awaitable[Searched]]
 
 
-class Overloaded(Exception):
+class Unavailable(Exception):
+    """No search can be answered now; the message says why, in a sentence without paths."""
+
+
+class Overloaded(Unavailable):
     """More searches wait than can be answered in time."""
+
+    def __init__(self) -> None:
+        super().__init__("Too many searches are waiting: try again in a moment.")
 
 
 def create_app(
@@ -63,7 +57,7 @@ def create_app(
     manifest: IndexManifest,
     catalogue: Catalogue,
     search: Search,
-    limits: Limits,
+    uploads: Uploads,
     *,
     local: bool,
 ) -> FastAPI:
@@ -73,8 +67,8 @@ def create_app(
         name: of the index, for the page.
         manifest: of the index.
         catalogue: its images.
-        search: answers queries; raises `Overloaded` or InputError.
-        limits: of a request.
+        search: answers queries; raises `Unavailable`.
+        uploads: reads the pictures of requests.
         local: whether it is reached from this machine alone: then a request that names another
             host is refused, which keeps other sites from reading it through a browser.
     """
@@ -86,16 +80,16 @@ def create_app(
         docs_url=None,
         redoc_url=None,
     )
-    app.add_middleware(_SecurityHeaders)
-    if local:
-        app.add_middleware(TrustedHostMiddleware, allowed_hosts=_LOCAL_NAMES)
+    hosts = LOCAL_NAMES if local else ()
+    app.add_middleware(Guard, hosts=hosts, timeout=uploads.timeout)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(InputError, _refused)
-    app.add_exception_handler(Overloaded, _overloaded)
+    app.add_exception_handler(Unavailable, _unavailable)
     version = storage.sha256_json([part.sha256 for part in manifest.searched_parts])[:12]
     app.include_router(_pages(app))
-    app.include_router(_index_routes(name, manifest, catalogue, limits, version))
-    app.include_router(_search_route(catalogue, search, limits, version))
+    app.include_router(_index_routes(name, manifest, catalogue, uploads.limits, version))
+    app.include_router(_search_route(catalogue, search, uploads, version))
+    app.include_router(_health(search))
     app.mount("/static", StaticFiles(directory=STATIC))
     return app
 
@@ -143,11 +137,6 @@ def _index_routes(
         ],
     )
 
-    @router.get("/healthz")
-    async def health() -> dict[str, str]:
-        """Answers as soon as searches are answered."""
-        return {"status": "ok"}
-
     @router.get("/api/index")
     async def index() -> IndexAnswer:
         """What the index is, and the limits of a request."""
@@ -192,15 +181,32 @@ def _picture(entry: Entry, *, lasting: bool) -> Response:
     try:
         data = entry.picture()
     except InputError as error:
-        raise HTTPException(404, str(error)) from error
+        # Where it was is nobody's business.
+        raise HTTPException(404, "The picture is gone: its dataset was moved or removed.") from error
     caching = "private, max-age=31536000, immutable" if lasting else "no-cache"
     headers = {"Cache-Control": caching}
     return Response(data, media_type=media_type(data), headers=headers)
 
 
-def _search_route(catalogue: Catalogue, search: Search, limits: Limits, version: str) -> APIRouter:
+def _health(search: Search) -> APIRouter:
     router = APIRouter()
-    results = Parameter(TOP, ge=1, le=limits.top, description="results per picture")
+    picture = encode(np.zeros((8, 8, 3), np.uint8))
+
+    @router.get("/healthz", responses={503: {"model": Problem}})
+    async def health() -> dict[str, str]:
+        """200 where a search is answered, which it tries; else 503, and why not."""
+        await search([Query(picture, 1)])
+        return {"status": "ok"}
+
+    return router
+
+
+def _search_route(
+    catalogue: Catalogue, search: Search, uploads: Uploads, version: str
+) -> APIRouter:
+    router = APIRouter()
+    most = uploads.limits.top
+    results = Parameter(TOP, ge=1, le=most, description="results per picture")
 
     @router.post("/api/search", openapi_extra=_BODY, responses=_PROBLEMS)
     async def find(
@@ -219,15 +225,15 @@ def _search_route(catalogue: Catalogue, search: Search, limits: Limits, version:
         A picture among several that cannot be decoded has its `error` in the answer.
         """
         catalogue.check_objects(objects or ())
-        uploads = await read_uploads(request, limits)
         filters = tuple(sorted(blur_level or ())), tuple(sorted(objects or ()))
-        searched = await search([Query(upload.image, top, *filters) for upload in uploads])
+        async with uploads.of(request) as pictures:
+            searched = await search([Query(picture.image, top, *filters) for picture in pictures])
         found = searched.found
         response.headers["X-Batch-Size"] = str(searched.together)
         if all(one.error for one in found):
-            raise HTTPException(422, f"{uploads[0].name} is damaged: it cannot be read.")
-        answers = zip(uploads, found, strict=True)
-        return Answers(queries=[answer(upload.name, one, version) for upload, one in answers])
+            raise HTTPException(422, f"{pictures[0].name} is damaged: it cannot be read.")
+        answers = zip(pictures, found, strict=True)
+        return Answers(queries=[answer(picture.name, one, version) for picture, one in answers])
 
     return router
 
@@ -251,7 +257,8 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
     413: {"model": Problem, "description": "Too many bytes, pixels or pictures"},
     415: {"model": Problem, "description": "Not a JPEG, PNG or WebP picture"},
     422: {"model": Problem, "description": "Damaged or no picture, or a wrong parameter"},
-    503: {"model": Problem, "description": "Too many searches; Retry-After tells when to try"},
+    408: {"model": Problem, "description": "The body did not come in time"},
+    503: {"model": Problem, "description": "No search now; Retry-After tells when to try"},
 }
 
 
@@ -265,21 +272,5 @@ async def _refused(_: Request, error: Exception) -> Response:
     return JSONResponse({"detail": str(error)}, 422)
 
 
-async def _overloaded(_: Request, __: Exception) -> Response:
-    message = "Too many searches are waiting: try again in a moment."
-    return JSONResponse({"detail": message}, 503, {"Retry-After": str(RETRY_AFTER)})
-
-
-class _SecurityHeaders:
-    """Adds the headers that keep the page to itself."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def send_with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(_SECURITY_HEADERS)
-            await send(message)
-
-        await self._app(scope, receive, send_with_headers)
+async def _unavailable(_: Request, error: Exception) -> Response:
+    return JSONResponse({"detail": str(error)}, 503, {"Retry-After": str(RETRY_AFTER)})

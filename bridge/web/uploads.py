@@ -1,12 +1,15 @@
 """Pictures out of a request, within limits: bounded before they are held, checked before decoded.
 
-Every refusal is an `HTTPException` with one sentence: 413 too large, 415 another type, 422 no
-picture.
+Every refusal is an `HTTPException` with one sentence: 408 too slow, 413 too large, 415 another
+type, 422 no picture, 503 too much at once.
 """
 
 from __future__ import annotations
 
+import asyncio
 import io
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from fastapi import HTTPException, Request
@@ -20,6 +23,10 @@ FORMATS = ("JPEG", "PNG", "WEBP")
 _STARTS = {b"\xff\xd8\xff": "image/jpeg", b"\x89PNG\r\n\x1a\n": "image/png"}
 _ENVELOPE = 64_000
 """Bytes of a multipart body around the pictures."""
+RETRY_AFTER = 2
+"""Seconds after which a refused request may be worth another try."""
+_FULL = "Too many pictures are being sent: try again in a moment."
+_SLOW = "The rest of the request did not come in time."
 _DRAINED = 4
 """How many times the limit of a body is read and dropped, so that its sender hears why."""
 
@@ -32,28 +39,68 @@ class Upload:
     image: bytes
 
 
-async def read_uploads(request: Request, limits: Limits) -> list[Upload]:
-    """The pictures of a request: parts with a file of a multipart form, or the body itself.
+class Uploads:
+    """Reads pictures out of requests; those of all requests together hold bounded memory."""
 
-    Raises:
-        HTTPException: 413, 415 or 422.
-    """
-    if request.headers.get("content-type", "").startswith("multipart/form-data"):
-        uploads = await _form_files(request, limits)
-    else:
-        body = await _bounded(request, limits.bytes, _too_large(limits)).body()
-        uploads = [Upload("picture", body)] if body else []
-    if not uploads:
-        raise HTTPException(422, "The request has no picture.")
-    for upload in uploads:
-        check_picture(upload, limits)
-    return uploads
+    def __init__(self, limits: Limits, timeout: float, most_bytes: float) -> None:
+        """Read them.
+
+        Args:
+            limits: of a request.
+            timeout: seconds that the next piece of a body may take.
+            most_bytes: of the pictures of all requests at one time.
+        """
+        self.limits, self.timeout = limits, timeout
+        self._most_bytes, self._in_flight = most_bytes, 0
+
+    @asynccontextmanager
+    async def of(self, request: Request) -> AsyncIterator[list[Upload]]:
+        """The pictures of a request: parts with a file of a multipart form, or the body itself.
+
+        They count as in flight until the block is left.
+
+        Raises:
+            HTTPException: 408, 413, 415, 422 or 503.
+        """
+        held = 0
+
+        def hold(size: int) -> None:
+            nonlocal held
+            if self._in_flight + size > self._most_bytes:
+                raise HTTPException(503, _FULL, {"Retry-After": str(RETRY_AFTER)})
+            held += size
+            self._in_flight += size
+
+        try:
+            yield await self._read(request, hold)
+        finally:
+            self._in_flight -= held
+
+    async def _read(self, request: Request, hold: Callable[[int], None]) -> list[Upload]:
+        limits = self.limits
+        is_form = request.headers.get("content-type", "").startswith("multipart/form-data")
+        most = limits.images * limits.bytes + _ENVELOPE if is_form else limits.bytes
+        error = (
+            HTTPException(413, f"All pictures together exceed {limits.all_megabytes:g} MB.")
+            if is_form
+            else _too_large(limits)
+        )
+        body = _Body(request.receive, most, error, self.timeout, hold)
+        bounded = Request(request.scope, body)
+        if is_form:
+            pictures = await _form_files(bounded, limits)
+        else:
+            whole = await bounded.body()
+            pictures = [Upload("picture", whole)] if whole else []
+        if not pictures:
+            raise HTTPException(422, "The request has no picture.")
+        for picture in pictures:
+            check_picture(picture, limits)
+        return pictures
 
 
 async def _form_files(request: Request, limits: Limits) -> list[Upload]:
-    too_large = HTTPException(413, f"All pictures together exceed {limits.all_megabytes:g} MB.")
-    bounded = _bounded(request, limits.images * limits.bytes + _ENVELOPE, too_large)
-    async with bounded.form() as form:
+    async with request.form() as form:
         files = [file for _, file in form.multi_items() if isinstance(file, UploadFile)]
         if len(files) > limits.images:
             raise HTTPException(413, f"At most {limits.images} pictures fit into a request.")
@@ -63,31 +110,46 @@ async def _form_files(request: Request, limits: Limits) -> list[Upload]:
         return [Upload(file.filename or "picture", await file.read()) for file in files]
 
 
-def _bounded(request: Request, most: int, error: HTTPException) -> Request:
-    """The request, with a body that raises `error` beyond `most` bytes."""
-    return Request(request.scope, _BoundedBody(request.receive, most, error))
+class _Body:
+    """Receives the body of a request piece by piece, within bounds."""
 
-
-class _BoundedBody:
-    """Receives the body of a request; raises `error` where it is longer than `most` bytes."""
-
-    def __init__(self, receive: Receive, most: int, error: HTTPException) -> None:
+    def __init__(
+        self,
+        receive: Receive,
+        most: int,
+        error: HTTPException,
+        timeout: float,
+        hold: Callable[[int], None],
+    ) -> None:
+        """Raises `error` beyond `most` bytes; `hold` is told of each piece, and may refuse it."""
         self._receive, self._most, self._error = receive, most, error
+        self._timeout, self._hold = timeout, hold
         self._read = 0
 
     async def __call__(self) -> Message:
-        message = await self._receive()
-        self._read += len(message.get("body", b""))
+        message = await self._next()
         if self._read > self._most:
             await self._drain(message)
             raise self._error
+        try:
+            self._hold(len(message.get("body", b"")))
+        except HTTPException:
+            await self._drain(message)
+            raise
+        return message
+
+    async def _next(self) -> Message:
+        try:
+            message = await asyncio.wait_for(self._receive(), self._timeout)
+        except TimeoutError:
+            raise HTTPException(408, _SLOW, {"Connection": "close"}) from None
+        self._read += len(message.get("body", b""))
         return message
 
     async def _drain(self, message: Message) -> None:
         """A connection that closes in the middle of an upload reads as a failure of the network."""
         while message.get("more_body") and self._read < _DRAINED * self._most:
-            message = await self._receive()
-            self._read += len(message.get("body", b""))
+            message = await self._next()
 
 
 def check_picture(upload: Upload, limits: Limits) -> None:

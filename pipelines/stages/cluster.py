@@ -7,12 +7,19 @@ import itertools
 import logging
 import math
 import os
+import socket
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import ray
 import ray.data
+from ray._common.utils import get_ray_address_file
+
+from bridge.common.errors import InputError
+from pipelines.stages import local_cluster
 
 TENSORS_ON_CPU = {
     "env_vars": {
@@ -25,6 +32,9 @@ TENSORS_ON_CPU = {
 tensor. Otherwise glibc asks the kernel anew for every large block, which the kernel fills with
 zeros page by page, for a third of the time of a forward pass."""
 
+SECONDS_TO_ANSWER = 5.0
+"""In which a cluster takes a connection."""
+
 _TALKATIVE = "BRIDGE_WORKER_LOGS" in os.environ
 """What workers and Ray say is for debugging; progress and errors come from the drivers."""
 
@@ -35,42 +45,89 @@ def connect(num_cpus: int | None = None, *, dashboard: bool = False) -> None:
     Ray frees the workers of a training that was stopped from outside, as a tuner does, only where
     its `dashboard` runs.
 
-    A cluster is found through RAY_ADDRESS or a node's own `ray start`; one that is already
-    connected is kept.
+    A cluster that is already connected is kept.
+
+    Raises:
+        InputError: as `address`.
+        Failed: none could be started.
     """
-    _quieten()
-    if ray.is_initialized():
+    if join():
         return
     # Workers are told where they run by absolute paths; a changed directory would only hide files.
     os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")
     # Threads that wait by spinning starve each other as soon as anything else wants a core.
     os.environ.setdefault("GOMP_SPINCOUNT", "2000")
-    try:
-        _init(num_cpus=num_cpus, include_dashboard=dashboard)
-    except ValueError:
-        # There is a cluster already, whose size and dashboard are not for us to choose.
-        _init()
+    local_cluster.start(_init, num_cpus=num_cpus, include_dashboard=dashboard)
 
 
 def join() -> bool:
-    """Join the cluster this runs on; False where there is none."""
+    """Join the cluster this runs on; False where there is none. Raises as `address`."""
     _quieten()
     if not ray.is_initialized():
-        try:
-            _init(address="auto")
-        except ConnectionError:
+        found = address()
+        if found is None:
             return False
+        _init(address=found)
     return True
 
 
-def _init(**local: Any) -> None:
+def address() -> str | None:
+    """The cluster that RAY_ADDRESS or this user's own `ray start` on this machine names.
+
+    Other clusters that run here are those of other commands, and end with them.
+
+    Raises:
+        InputError: nothing answers at RAY_ADDRESS, or it is no address.
+    """
+    given = os.environ.get("RAY_ADDRESS", "")
+    if given == "local":
+        return None
+    if given and given != "auto":
+        _check_answers(given)
+        return given
+    started = _started_here()
+    if started is None and given:
+        raise InputError("RAY_ADDRESS is auto, but no cluster was started with `ray start` here.")
+    return started
+
+
+def _started_here() -> str | None:
+    """What this user's last `ray start` left, where it still answers."""
+    file = Path(get_ray_address_file(None))
+    try:
+        if file.stat().st_uid != os.getuid():
+            return None
+        found = file.read_text().strip()
+        _check_answers(found)
+    except (OSError, UnicodeDecodeError, InputError):
+        return None
+    return found
+
+
+def _check_answers(found: str) -> None:
+    """InputError where nobody listens at an address."""
+    place = urlsplit(found if "://" in found else f"ray://{found}")
+    try:
+        host, port = place.hostname, place.port
+    except ValueError:
+        host = port = None
+    if not host or not port:
+        raise InputError(f"RAY_ADDRESS is {found!r}, which is not an address such as host:6379.")
+    try:
+        socket.create_connection((host, port), SECONDS_TO_ANSWER).close()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise InputError(f"No Ray cluster answers at RAY_ADDRESS {found}: {reason}.") from error
+
+
+def _init(**options: Any) -> None:
     # Nothing is told to anyone but the user, and Ray Data has a process less to start.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     if not _TALKATIVE:
         # Ray's core writes into the driver's output, also of what is as it should be, and of this.
         os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     with contextlib.nullcontext() if _TALKATIVE else _silent_stderr():
-        ray.init(**local, logging_level=logging.WARNING, log_to_driver=_TALKATIVE)
+        ray.init(**options, logging_level=logging.WARNING, log_to_driver=_TALKATIVE)
 
 
 @contextlib.contextmanager

@@ -11,18 +11,24 @@ import itertools
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bridge.common import storage
-from bridge.dataset.labels import Labels, paths_of_split, read_labels, read_labels_and_images
+from bridge.dataset.labels import (
+    Labels,
+    digests_of,
+    paths_of_split,
+    read_labels,
+    read_labels_and_images,
+)
 from bridge.dataset.manifest import Manifest
 from bridge.dataset.roles import DATABASE, DATABASE_PER_LEVEL, DISTRACTOR, QUERY
 from bridge.dataset.schema import DISTRACTOR_SPLIT, REAL_SPLIT, TEST_SPLIT
 from bridge.dataset.selections import Selections, open_selections
-from bridge.dataset.shards import open_shard
+from bridge.dataset.shards import check_shard, open_shard
 from bridge.dataset.splits import distractor_rows
 from bridge.index.folder import PartRecord
 
@@ -45,6 +51,7 @@ class Part:
         dataset: its folder.
         split: of the dataset.
         shards: paths in the dataset, those that images of the part are in.
+        digests: SHA-256 of the shards; none where they are to be trusted.
         images: N.
         packed: which rows of which of `shards`, as `_pack` makes it.
     """
@@ -55,6 +62,7 @@ class Part:
     shards: tuple[str, ...]
     images: int
     packed: bytes
+    digests: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return self.images
@@ -67,6 +75,8 @@ class Part:
 
     def read(self) -> tuple[Labels, list[bytes]]:
         """Labels and encoded images; InputError where a shard is missing or damaged."""
+        for path, digest in zip(self.shards, self.digests, strict=False):
+            check_shard(self.dataset, path, digest)
         return read_labels_and_images(self.dataset, self.shards, *self.places)
 
 
@@ -86,7 +96,12 @@ def _pack(places: Places) -> bytes:
 
 
 def plan_parts(
-    manifests: Mapping[str, Manifest], seed: int, model_hash: str, precision: str
+    manifests: Mapping[str, Manifest],
+    seed: int,
+    model_hash: str,
+    precision: str,
+    *,
+    check: bool = True,
 ) -> Iterator[Part]:
     """The images to embed, in units of work that follow from datasets, seed and model alone.
 
@@ -95,6 +110,7 @@ def plan_parts(
         seed: of what is drawn of them.
         model_hash: of the MODEL.
         precision: in which the network computes.
+        check: compare each shard with the hash in its manifest where it is read.
 
     Raises:
         InputError: a shard is missing or damaged, or a dataset's selections cannot be used.
@@ -107,7 +123,8 @@ def plan_parts(
                 images = storage.sha256(places.tobytes())
                 key = storage.sha256_json([model_hash, precision, content, split, role, images])
                 name = f"descriptors/{split}-{role}-{content[:8]}-{number:05d}.parquet"
-                yield part_of(PartRecord(name, role, 0, "", key), path, split, paths, places)
+                part = part_of(PartRecord(name, role, 0, "", key), path, split, paths, places)
+                yield replace(part, digests=digests_of(manifest, part.shards)) if check else part
 
 
 def _roles(path: str, manifest: Manifest, seed: int) -> Iterator[tuple[str, str, Iterable[Places]]]:

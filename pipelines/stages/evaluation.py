@@ -29,6 +29,7 @@ from bridge.report import Gallery, MethodResult, ReportData, write_report
 from bridge.report.gallery import HARDEST_DISTRACTORS
 from bridge.report.tables import map_table, text_table
 from pipelines.stages import cluster, engine
+from pipelines.stages.claim import claimed
 from pipelines.stages.evaluation_options import EvaluateConfig
 
 
@@ -45,7 +46,13 @@ def make_report(
     config: EvaluateConfig, manifests: Mapping[str, IndexManifest]
 ) -> dict[str, dict[str, Result]]:
     """Evaluate indexes, given by their paths, and report; results by method and protocol."""
-    out = storage.prepare_output(config.out)
+    with claimed(config.out) as out:
+        return _report(config, manifests, out)
+
+
+def _report(
+    config: EvaluateConfig, manifests: Mapping[str, IndexManifest], out: str
+) -> dict[str, dict[str, Result]]:
     # On GPUs, one of them works on a block; else a node.
     blocks = (int(cluster.num_gpus()) or len(cluster.nodes())) if cluster.join() else 1
     methods: list[MethodResult] = []

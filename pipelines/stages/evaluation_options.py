@@ -25,6 +25,8 @@ class EvaluateConfig:
     """Best queries, worst queries and hardest distractors that are shown, of each so many."""
     seed: WholeNumber = 0
     """Of the random choices among queries."""
+    trust_data: bool = False
+    """Take shards as they are, without comparing them with the hashes in their manifest."""
 
     def __post_init__(self) -> None:
         check(self)

@@ -63,6 +63,8 @@ class BuildIndexConfig:
     """In which the network computes; default: bfloat16 on GPUs, float32 on CPUs."""
     batch_size: Count | None = None
     """Images per forward pass; default: 64, on CPUs fewer where they are large."""
+    trust_data: bool = False
+    """Take shards as they are, without comparing them with the hashes in their manifest."""
     max_rejected: Share = 0.01
     """Give up when more than this share of the images cannot be decoded."""
     num_cpus: Count | None = None

@@ -40,10 +40,11 @@ def embed_missing(manifest: IndexManifest, config: BuildIndexConfig, out: str) -
         raise InputError("--use-gpu needs a GPU; the cluster has none.")
     precision: Precision = manifest.precision or ("bfloat16" if use_gpu else "float32")
     manifest = replace(manifest, precision=precision)
-    parts = list(plan_parts(manifests, manifest.seed, manifest.model_hash, precision))
+    check = not config.trust_data
+    planned = plan_parts(manifests, manifest.seed, manifest.model_hash, precision, check=check)
+    parts = list(planned)
     if not {QUERY, DATABASE} <= {part.record.role for part in parts}:
         raise too_few(config)
-    storage.prepare_output(out)
     options = EmbedOptions(
         manifest.model, precision, config.batch_size, config.num_workers, use_gpu
     )

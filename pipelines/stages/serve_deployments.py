@@ -1,32 +1,24 @@
-"""The processes of the search service on Ray Serve: those that answer HTTP, those that search."""
+"""The processes that search, on Ray Serve."""
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import math
+import os
+import threading
 from collections.abc import Sequence
-from pathlib import PurePath
 
-from fastapi import FastAPI
 from ray import serve
-from ray.serve.config import BackpressureConfig
-from ray.serve.exceptions import BackPressureError
-from ray.serve.handle import DeploymentHandle
 from ray.serve.schema import LoggingConfig
 
-from bridge.index.catalogue import Catalogue
-from bridge.index.folder import open_index_manifest
+from bridge.common import storage
+from bridge.common.errors import InputError
+from bridge.index.folder import FAISS_FILE, open_index_manifest
 from bridge.index.searcher import Query, Searcher
-from bridge.web.app import RETRY_AFTER, Overloaded, Searched, create_app
+from bridge.web.app import Searched
 from bridge.web.batcher import Batcher
 from pipelines.stages import cluster
 from pipelines.stages.service_options import ServiceOptions
 
-SEARCHING_PER_PAGE = 4
-"""Replicas that search for each one that answers HTTP."""
-_BURST = 1024
-"""Requests that may be on their way to a page: those of one moment, none waits there."""
 _QUIET = LoggingConfig(log_level=logging.WARNING, enable_access_log=False)
 
 
@@ -38,6 +30,7 @@ class SearchModel:
 
         torch.set_num_threads(threads)
         device = "cuda" if options.gpu else "cpu"
+        self._index = _WatchedIndex(options.index)
         self._searcher = Searcher(
             options.index, model=options.model, device=device, threads=threads
         )
@@ -46,44 +39,59 @@ class SearchModel:
         self._batcher = Batcher(self._answer, options.batch_size)
 
     async def search(self, queries: Sequence[Query]) -> Searched:
-        """Answer a request of one or several pictures, which the page has checked."""
+        """Answer a request of one or several pictures, which the page has checked.
+
+        Raises:
+            InputError: the index is not any more what it was.
+        """
         return await self._batcher.ask(queries)
 
     def _answer(self, requests: Sequence[Sequence[Query]]) -> list[Searched]:
+        self._index.check()
         answers = self._searcher.answer([query for request in requests for query in request])
         rest = iter(answers)
         return [Searched([next(rest) for _ in request], len(requests)) for request in requests]
 
 
-class SearchPage:
-    """Answers HTTP: the page, the pictures, and searches, which it hands to `SearchModel`."""
+class _WatchedIndex:
+    """Whether `index.faiss` is still the file that was opened, and the one that was built.
 
-    def __init__(self, options: ServiceOptions, model: DeploymentHandle) -> None:
-        self._options, self._model = options, model
+    A mapped file that is cut off ends the process that reads on.
+    """
 
-    def __serve_build_asgi_app__(self) -> FastAPI:
-        options = self._options
-        manifest = open_index_manifest(options.index)
-        return create_app(
-            PurePath(options.index).name,
-            manifest,
-            Catalogue(options.index, manifest),
-            self._search,
-            options.limits,
-            local=options.local,
-        )
+    def __init__(self, index: str) -> None:
+        self._path = storage.join(index, FAISS_FILE)
+        self._sha256 = str(open_index_manifest(index).search["sha256"])
+        self._is_local = not storage.is_uri(index)
+        self._opened = self._state()
+        self._differs = False
+        # It takes a second for each gigabyte or two.
+        threading.Thread(target=self._compare, daemon=True).start()
 
-    async def _search(self, queries: Sequence[Query]) -> Searched:
+    def check(self) -> None:
+        """InputError where it is not."""
+        if self._differs or self._state() != self._opened:
+            raise InputError(f"{self._path} is not the file any more that was opened.")
+
+    def _state(self) -> tuple[int, ...]:
+        # What is elsewhere was read into memory.
+        if not self._is_local:
+            return ()
         try:
-            return await asyncio.wait_for(self._model.search.remote(queries), self._options.timeout)
-        except (BackPressureError, TimeoutError) as error:
-            raise Overloaded from error
+            found = os.stat(self._path)
+        except FileNotFoundError:
+            return (0,)
+        return found.st_ino, found.st_size, found.st_mtime_ns
+
+    def _compare(self) -> None:
+        try:
+            self._differs = storage.sha256_file(self._path) != self._sha256
+        except OSError:
+            self._differs = True
 
 
-def search_application(options: ServiceOptions, cpus: float) -> serve.Application:
-    """The service, whose searching replicas have so many CPUs each, and a GPU where asked for."""
-    # One batch is worked on while the next one gathers.
-    at_once = 2 * options.batch_size
+def search_model(options: ServiceOptions, cpus: float) -> serve.Application:
+    """The replicas that search, with so many CPUs each, and a GPU where asked for."""
     model = serve.deployment(
         SearchModel,
         num_replicas=options.replicas,
@@ -92,20 +100,9 @@ def search_application(options: ServiceOptions, cpus: float) -> serve.Applicatio
             "num_gpus": 1 if options.gpu else 0,
             "runtime_env": {} if options.gpu else cluster.TENSORS_ON_CPU,
         },
-        max_ongoing_requests=at_once,
+        # One batch is worked on while the next one gathers.
+        max_ongoing_requests=2 * options.batch_size,
         max_queued_requests=options.max_waiting,
         logging_config=_QUIET,
     )
-    pages = math.ceil(options.replicas / SEARCHING_PER_PAGE)
-    page = serve.deployment(
-        serve.ingress()(SearchPage),
-        name="SearchPage",
-        num_replicas=pages,
-        ray_actor_options={"num_cpus": 0},
-        # More than the model takes, so that it is the page that refuses, in JSON.
-        max_ongoing_requests=at_once * options.replicas // pages + options.max_waiting + 64,
-        max_queued_requests=_BURST,
-        backpressure_config=BackpressureConfig(retry_after_s=RETRY_AFTER),
-        logging_config=_QUIET,
-    )
-    return page.bind(options, model.bind(options, max(1, int(cpus))))
+    return model.bind(options, max(1, int(cpus)))

@@ -9,7 +9,10 @@ from bridge.web.limits import Limits
 
 @dataclass(frozen=True)
 class ServiceOptions:
-    """What the deployments need to know; paths are absolute, times in seconds."""
+    """What the processes need to know; paths are absolute, times in seconds.
+
+    `most_bytes` is of the pictures of all requests at one time.
+    """
 
     index: str
     model: str
@@ -18,5 +21,6 @@ class ServiceOptions:
     batch_size: int
     max_waiting: int
     timeout: float
+    most_bytes: float
     limits: Limits
     local: bool

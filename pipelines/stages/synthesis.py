@@ -19,6 +19,7 @@ from bridge.synthesis.plan import ShardPlan, plan_shards
 from bridge.synthesis.preview import contact_sheet, preview_rows
 from bridge.synthesis.shard import LOST_TRAJECTORY, check_object, make_shard, num_lost, renderer_for
 from pipelines.stages import cluster, engine
+from pipelines.stages.claim import claimed
 from pipelines.stages.synthesis_inputs import choose_objects, shortage
 from pipelines.stages.synthesis_options import SynthesizeConfig
 
@@ -44,19 +45,19 @@ def make_dataset(
     """
     # A renderer that is not installed is better found here than in every worker.
     renderer_for(config.simulator)
-    storage.prepare_output(config.folder)
-    cluster.connect(config.num_cpus)
-    manifest = found
-    if manifest is None:
-        rejections, adjustments = check_objects(config, pool)
-        identity = config.identity() | {"catalogue": catalogue}
-        manifest = Manifest(config.kind, identity, {}, rejections, adjustments)
+    with claimed(config.folder):
+        cluster.connect(config.num_cpus)
+        manifest = found
+        if manifest is None:
+            rejections, adjustments = check_objects(config, pool)
+            identity = config.identity() | {"catalogue": catalogue}
+            manifest = Manifest(config.kind, identity, {}, rejections, adjustments)
+            manifest.save(config.folder)
+        entries = choose_objects(config, pool, unusable_in(manifest))
+        print_notes(config, entries, backgrounds)
+        plan = plan_of(config, entries)
+        manifest = make_missing_shards(config, manifest, plan, backgrounds).finished()
         manifest.save(config.folder)
-    entries = choose_objects(config, pool, unusable_in(manifest))
-    print_notes(config, entries, backgrounds)
-    plan = plan_of(config, entries)
-    manifest = make_missing_shards(config, manifest, plan, backgrounds).finished()
-    manifest.save(config.folder)
     return manifest
 
 

@@ -58,6 +58,8 @@ class TrainConfig:
     """Report metrics to MLflow or Weights & Biases too."""
     num_cpus: Count | None = None
     """CPUs of the local cluster that is started where none is running; default: all."""
+    trust_data: bool = False
+    """Take shards as they are, without comparing them with the hashes in their manifest."""
     dry_run: bool = False
     """Only print what would be trained and what it would cost."""
     # Options of groups keep their plain names: --epochs, not --recipe.epochs.
@@ -96,6 +98,7 @@ _INCIDENTAL = {
     "track",
     "num_cpus",
     "dry_run",
+    "trust_data",
     "compute",
 }
 """Options that may differ between the parts of one run."""

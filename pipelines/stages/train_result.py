@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from bridge.common import storage
+from bridge.common.errors import InputError
 from bridge.common.identity import refuse_difference
+from bridge.common.record import WholeNumber, read_record
 
 RUN_FILE = "run.json"
 
@@ -16,12 +18,25 @@ class TrainResult:
     """What a finished run was."""
 
     model: str
-    steps: int
+    steps: WholeNumber
     seconds: float
     best: float | None
     """Validation mAP@500 of the model; None without validation objects."""
-    unreadable: int = 0
+    unreadable: WholeNumber = 0
     """Training images that could not be decoded and were left out."""
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """`run.json`: the options that decide the weights, and what came of them."""
+
+    config: dict[str, Any]
+    complete: bool
+    result: TrainResult | None = None
+
+    def save(self, out: str) -> None:
+        """Write it into the run's folder."""
+        storage.write_json(storage.join(out, RUN_FILE), asdict(self))
 
 
 def finished_run(out: str, identity: dict[str, Any]) -> TrainResult | None:
@@ -29,6 +44,8 @@ def finished_run(out: str, identity: dict[str, Any]) -> TrainResult | None:
     path = storage.join(out, RUN_FILE)
     if not storage.exists(path):
         return None
-    recorded = storage.read_json(path)
-    refuse_difference(out, "a run with another configuration", recorded["config"], identity)
-    return TrainResult(**recorded["result"]) if recorded["complete"] else None
+    recorded = read_record(RunRecord, path)
+    refuse_difference(out, "a run with another configuration", recorded.config, identity)
+    if recorded.complete and recorded.result is None:
+        raise InputError(f"{path}: result: is missing, although the run is complete.")
+    return recorded.result if recorded.complete else None

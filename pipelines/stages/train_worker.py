@@ -11,11 +11,13 @@ from typing import Any
 
 import ray.train
 import torch
+from ray.train.collective import broadcast_from_rank_zero
 
 from bridge.common import storage
+from bridge.common.errors import InputError
 from bridge.dataset.manifest import open_manifest
 from bridge.model.registry import build_model
-from bridge.training.errors import NonFiniteLoss, TooManyUnreadable
+from bridge.training.errors import DamagedCheckpoint, NonFiniteLoss, TooManyUnreadable
 from bridge.training.examples import draw_examples
 from bridge.training.run_log import RunLog
 from bridge.training.selection import select_training_images
@@ -29,31 +31,60 @@ UNREADABLE_FILE = "unreadable.json"
 LOCAL_CHECKPOINTS = "checkpoints/local"
 
 
-def train_worker(settings: dict[str, Any]) -> NonFiniteLoss | TooManyUnreadable | None:
+def train_worker(settings: dict[str, Any]) -> Exception | None:
     """One training process; all of them run this.
 
-    Returns why training stopped where repeating it would not help. All ranks come to that together
-    and return, so that Ray, which would repeat a failure, takes the run as ended.
+    Returns why training stopped where repeating it would not help: a `NonFiniteLoss`, an
+    InputError, or the OSError of a disk that cannot be written. All ranks come to that together and
+    return, so that Ray, which would repeat a failure, takes the run as ended.
     """
     config: TrainConfig = settings["config"]
     out: str = settings["out"]
     device = ray.train.torch.get_device()
-    trainer = build_trainer(config, str(device), torch.get_num_threads())
     local = Path(out) / LOCAL_CHECKPOINTS if settings["local"] else None
-    checkpoint = _newest(local) if local else ray.train.get_checkpoint()
-    if checkpoint is not None:
-        with checkpoint.as_directory() as folder:
-            trainer.load(Path(folder))
+    try:
+        trainer = build_trainer(config, str(device), torch.get_num_threads())
+        _resume(trainer, local)
+    except InputError as error:
+        # The others would wait for this one, where there are any.
+        if ray.train.get_context().get_world_size() > 1:
+            raise
+        return error
     try:
         if ray.train.get_context().get_world_rank() == 0:
-            _lead(trainer, out, local)
-        else:
-            for event in trainer.run(poll=preemption_poll()):
-                if event.checkpoint:
-                    ray.train.report(event.metrics)
+            return _lead(trainer, out, local)
+        return _follow(trainer)
     except (NonFiniteLoss, TooManyUnreadable) as error:
         return error
-    return None
+
+
+def _resume(trainer: Trainer, local: Path | None) -> None:
+    """Continue from the newest checkpoint that is sound; from the beginning where there is none.
+
+    Raises:
+        InputError: there are checkpoints, and all are damaged or of another run.
+    """
+    checkpoints = _kept(local) if local else _reported()
+    damage: DamagedCheckpoint | None = None
+    for checkpoint in reversed(checkpoints):
+        try:
+            with checkpoint.as_directory() as folder:
+                trainer.load(Path(folder))
+        except DamagedCheckpoint as error:
+            damage = error
+            print(f"warning: {error} The checkpoint before it is tried.", flush=True)
+            continue
+        return
+    if damage is not None:
+        raise damage
+
+
+def _reported() -> list[ray.train.Checkpoint]:
+    """Those that Ray knows of, the oldest first."""
+    newest = ray.train.get_checkpoint()
+    if newest is None:
+        return []
+    return [known.checkpoint for known in ray.train.get_all_reported_checkpoints()] or [newest]
 
 
 def build_trainer(config: TrainConfig, device: str, threads: int) -> Trainer:
@@ -61,14 +92,15 @@ def build_trainer(config: TrainConfig, device: str, threads: int) -> Trainer:
     recipe = config.recipe
     dataset = storage.absolute(config.data)
     manifest = open_manifest(dataset)
-    data = select_training_images(dataset, manifest, recipe).load()
+    check = not config.trust_data
+    data = select_training_images(dataset, manifest, recipe).load(check=check)
     torch.manual_seed(recipe.seed)
     model_config = replace(config.model, num_classes=len(data.labels.objects))
     return Trainer(
         build_model(model_config, config.weights),
         recipe,
         data,
-        load_validation_data(dataset, manifest, recipe.seed),
+        load_validation_data(dataset, manifest, recipe.seed, check=check),
         device=device,
         threads=threads,
         compute=config.compute,
@@ -94,21 +126,41 @@ def preemption_poll() -> Callable[[], bool]:
     return poll
 
 
-def _lead(trainer: Trainer, out: str, local: Path | None) -> None:
-    """Train as rank 0, which alone logs, draws and saves."""
+def _lead(trainer: Trainer, out: str, local: Path | None) -> OSError | None:
+    """Train as rank 0, which alone logs, draws and saves; the error that keeps it from that."""
     unreadable: tuple[str, ...] = ()
+    failure: OSError | None = None
     with RunLog(out, trainer.step) as log:
         for event in trainer.run(poll=preemption_poll()):
-            log.add(event.step, _line(event, trainer))
-            if CHOICE in event.metrics or event.improved:
-                picture = draw_examples(trainer.evaluated, trainer.example_batch())
-                log.add_picture("examples", event.step, picture)
+            try:
+                log.add(event.step, _line(event, trainer))
+                if CHOICE in event.metrics or event.improved:
+                    picture = draw_examples(trainer.evaluated, trainer.example_batch())
+                    log.add_picture("examples", event.step, picture)
+                if event.unreadable != unreadable:
+                    unreadable = event.unreadable
+                    storage.write_json(storage.join(out, UNREADABLE_FILE), list(unreadable))
+                if event.checkpoint:
+                    log.flush()
+            except OSError as error:
+                failure = error
             if event.checkpoint:
-                log.flush()
-                _report(event, trainer, out, local)
-            if event.unreadable != unreadable:
-                unreadable = event.unreadable
-                storage.write_json(storage.join(out, UNREADABLE_FILE), list(unreadable))
+                failure = _report(event, trainer, out, local, failure)
+                # The others wait for what became of the checkpoint, and end as this one does.
+                if broadcast_from_rank_zero(failure):
+                    return failure
+    return failure
+
+
+def _follow(trainer: Trainer) -> OSError | None:
+    """Train as any other rank."""
+    for event in trainer.run(poll=preemption_poll()):
+        if event.checkpoint:
+            ray.train.report(event.metrics)
+            failure: OSError | None = broadcast_from_rank_zero(None)
+            if failure:
+                return failure
+    return None
 
 
 def _line(event: Event, trainer: Trainer) -> dict[str, Any]:
@@ -120,16 +172,32 @@ def _line(event: Event, trainer: Trainer) -> dict[str, Any]:
     }
 
 
-def _report(event: Event, trainer: Trainer, out: str, local: Path | None) -> None:
-    """Hand a checkpoint to Ray and, where it is the best so far, publish its model."""
+def _report(
+    event: Event, trainer: Trainer, out: str, local: Path | None, failure: OSError | None
+) -> OSError | None:
+    """Hand a checkpoint to Ray and, where it is the best so far, publish its model.
+
+    After a `failure` there is no checkpoint, as there is none where it cannot be written; but all
+    ranks report. Returns the failure.
+    """
+    # A tuner refuses reports without its objective, which only validations have.
+    metrics = {CHOICE: trainer.best_map, "epoch": event.epoch + 1} | event.metrics
     with tempfile.TemporaryDirectory() as temporary:
-        trainer.save(Path(temporary))
-        if event.improved:
-            trainer.save_model(storage.join(out, MODEL_FOLDER))
-        folder = _keep(Path(temporary), local, event.step) if local else temporary
-        # A tuner refuses reports without its objective, which only validations have.
-        metrics = {CHOICE: trainer.best_map} | event.metrics
-        ray.train.report(metrics, checkpoint=ray.train.Checkpoint.from_directory(str(folder)))
+        checkpoint = None
+        try:
+            if failure is None:
+                trainer.save(Path(temporary))
+                if event.improved:
+                    trainer.save_model(storage.join(out, MODEL_FOLDER))
+                folder = _keep(Path(temporary), local, event.step) if local else temporary
+                checkpoint = ray.train.Checkpoint.from_directory(str(folder))
+        except OSError as error:
+            failure = error
+        try:
+            ray.train.report(metrics, checkpoint=checkpoint)
+        except OSError as error:
+            failure = error
+    return failure
 
 
 def _keep(checkpoint: Path, folder: Path, step: int) -> Path:
@@ -138,11 +206,12 @@ def _keep(checkpoint: Path, folder: Path, step: int) -> Path:
     shutil.rmtree(unfinished, ignore_errors=True)
     shutil.copytree(checkpoint, unfinished)
     kept = unfinished.replace(unfinished.with_suffix(""))
-    for older in sorted(folder.glob("step-?????????"))[:-1]:
+    for older in sorted(folder.glob("step-?????????"))[:-2]:
         shutil.rmtree(older)
     return kept
 
 
-def _newest(folder: Path) -> ray.train.Checkpoint | None:
+def _kept(folder: Path) -> list[ray.train.Checkpoint]:
+    """Those of training inside the driver, the oldest first."""
     kept = sorted(folder.glob("step-?????????"))
-    return ray.train.Checkpoint.from_directory(str(kept[-1])) if kept else None
+    return [ray.train.Checkpoint.from_directory(str(path)) for path in kept]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 import ray.train
@@ -12,19 +12,22 @@ from ray.train.torch import TorchTrainer
 
 from bridge.common import storage
 from bridge.common.errors import InputError
+from bridge.common.record import read_record
 from bridge.model.method import RetrievalModel
 from bridge.model.registry import build_model
 from bridge.training.cost import estimate
 from bridge.training.errors import NonFiniteLoss
-from bridge.training.run_log import read_metrics
+from bridge.training.run_log import METRICS_FILE, read_metrics
 from bridge.training.validation import CHOICE
 from pipelines.stages import cluster
+from pipelines.stages.claim import claimed
 from pipelines.stages.train_follow import following, tracking
 from pipelines.stages.train_options import TrainConfig
 from pipelines.stages.train_plan import Plan
-from pipelines.stages.train_result import RUN_FILE, TrainResult
+from pipelines.stages.train_result import RunRecord, TrainResult
 from pipelines.stages.train_scaling import scaling_of
 from pipelines.stages.train_worker import MODEL_FOLDER, UNREADABLE_FILE, train_worker
+from pipelines.stages.waiting import interruptible
 
 
 def fit(
@@ -38,19 +41,15 @@ def fit(
         identity: of the run, as it is recorded.
         callbacks: Ray Train's.
     """
-    out = storage.absolute(config.out)
     _say(config, plan, _model(config, plan))
-    cluster.connect(config.num_cpus)
-    scaling = scaling_of(config, plan.batch)
-    storage.prepare_output(out)
-    storage.write_json(storage.join(out, RUN_FILE), {"config": identity, "complete": False})
-    with tracking(config, out, identity) as tracker, following(out, tracker):
-        _fit(config, out, scaling, callbacks)
-    finished = _summarise(out)
-    storage.write_json(
-        storage.join(out, RUN_FILE),
-        {"config": identity, "complete": True, "result": asdict(finished)},
-    )
+    with claimed(config.out) as out:
+        cluster.connect(config.num_cpus)
+        scaling = scaling_of(config, plan.batch)
+        RunRecord(identity, complete=False).save(out)
+        with tracking(config, out, identity) as tracker, following(out, tracker):
+            _fit(config, out, scaling, callbacks)
+        finished = _summarise(out)
+        RunRecord(identity, complete=True, result=finished).save(out)
     if finished.unreadable:
         print(
             f"warning: {finished.unreadable} training images could not be read: see "
@@ -83,6 +82,10 @@ def _fit(
     config: TrainConfig, out: str, scaling: ray.train.ScalingConfig, callbacks: Sequence[Any]
 ) -> None:
     """Train; an InputError that the workers met is raised as what it is."""
+    noted = storage.join(out, "checkpoints", "checkpoint_manager_snapshot.json")
+    if storage.exists(noted):
+        # Ray would say of a damaged one that its controller has failed.
+        read_record(dict[str, Any], noted)
     trainer = TorchTrainer(
         train_worker,
         train_loop_config={"config": config, "out": out, "local": not scaling.max_workers},
@@ -91,12 +94,13 @@ def _fit(
             name="checkpoints",
             storage_path=out,
             failure_config=ray.train.FailureConfig(max_failures=config.max_failures),
-            checkpoint_config=ray.train.CheckpointConfig(num_to_keep=1),
+            # The newest may be damaged.
+            checkpoint_config=ray.train.CheckpointConfig(num_to_keep=2),
             callbacks=list(callbacks) or None,
         ),
     )
     try:
-        result = trainer.fit()
+        result = interruptible(trainer.fit)
     except ray.train.WorkerGroupError as error:
         for failure in error.worker_failures.values():
             cause = getattr(failure, "cause", failure)
@@ -106,7 +110,7 @@ def _fit(
     if result.error is not None:
         raise result.error
     stopped = result.return_value
-    if isinstance(stopped, InputError):
+    if isinstance(stopped, InputError | OSError):
         raise stopped
     if stopped is not None:
         reached = (
@@ -134,6 +138,8 @@ def _say(config: TrainConfig, plan: Plan, model: RetrievalModel) -> None:
 def _summarise(out: str) -> TrainResult:
     """From the log: steps, time spent training, the best validation mAP, and what was skipped."""
     lines = read_metrics(out)
+    if not lines:
+        raise InputError(f"{storage.join(out, METRICS_FILE)} holds none of the run's metrics.")
     return TrainResult(
         model=storage.join(out, MODEL_FOLDER),
         steps=lines[-1]["step"],

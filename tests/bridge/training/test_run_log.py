@@ -11,10 +11,28 @@ from bridge.training import run_log
 from bridge.training.run_log import METRICS_FILE, MetricsReader, RunLog, format_line, read_metrics
 
 
+LINE = {
+    "total_steps": 100_000,
+    "epoch": 1,
+    "images_per_step": 64,
+    "images_per_second": 128.0,
+    "data_wait": 0.014,
+    "seconds": 5.0,
+    "loss/total": 3.0,
+    "loss/blur": 0.5,
+    "loss/contrastive": 0.25,
+    "unreadable": 0,
+}
+
+
+def line(loss: float) -> dict[str, float]:
+    return LINE | {"loss/total": loss}
+
+
 def log_steps(run: str, from_step: int, *steps: int, loss: float = 1.0) -> None:
     with RunLog(run, from_step) as log:
         for step in steps:
-            log.add(step, {"loss/total": loss})
+            log.add(step, line(loss))
 
 
 def steps(lines: list[dict]) -> list[tuple[int, float]]:
@@ -32,7 +50,7 @@ def test_log_is_readable_at_any_time_and_by_tensorboard(tmp_path: Path) -> None:
     assert read_metrics(run) == []
     with RunLog(run, 0) as log:
         for step in (10, 20):
-            log.add(step, {"loss/total": 1.0 / step, "epoch": 0})
+            log.add(step, line(1.0 / step, "epoch": 0))
             assert read_metrics(run)[-1] == {"step": step, "loss/total": 1.0 / step, "epoch": 0}
     events = EventAccumulator(str(tmp_path / "tensorboard"))
     events.Reload()
@@ -41,11 +59,11 @@ def test_log_is_readable_at_any_time_and_by_tensorboard(tmp_path: Path) -> None:
 
 def test_a_line_is_appended_and_nothing_before_it_written_again(tmp_path: Path) -> None:
     with RunLog(str(tmp_path), 0) as log:
-        log.add(1, {"loss/total": 1.0})
+        log.add(1, line(1.0))
         inode = (tmp_path / METRICS_FILE).stat().st_ino
         with open(tmp_path / METRICS_FILE, "r+b") as file:
             file.write(b"X")
-        log.add(2, {"loss/total": 1.0})
+        log.add(2, line(1.0))
     assert (tmp_path / METRICS_FILE).stat().st_ino == inode
     assert (tmp_path / METRICS_FILE).read_bytes().startswith(b"X")
 
@@ -69,13 +87,30 @@ def test_what_a_crash_left_of_a_line_is_dropped(tmp_path: Path, rest: bytes) -> 
     assert all(json.loads(line) for line in (tmp_path / METRICS_FILE).open())
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [b"", b"{", b"\0\xff", b"[" * 100_000, b"null", b'{"step": 20}', b'{"step": "20"}'],
+    ids=["empty", "cut", "binary", "deep", "null", "little", "text"],
+)
+def test_a_damaged_line_is_lost_alone(tmp_path: Path, damage: bytes) -> None:
+    run = str(tmp_path)
+    log_steps(run, 0, 10, 20, 30)
+    lines = (tmp_path / METRICS_FILE).read_bytes().splitlines()
+    (tmp_path / METRICS_FILE).write_bytes(b"\n".join([lines[0], damage, lines[2], b""]))
+    reader = MetricsReader(run)
+    assert steps(reader.new_lines()) == [(10, 1.0), (30, 1.0)]
+    log_steps(run, 30, 40)
+    assert steps(reader.new_lines()) == [(30, 1.0), (40, 1.0)]
+    assert steps(read_metrics(run)) == [(10, 1.0), (30, 1.0), (40, 1.0)]
+
+
 def test_an_earlier_attempt_that_still_lives_cannot_write_into_the_log(tmp_path: Path) -> None:
     run = str(tmp_path)
     with RunLog(run, 0) as dying:
-        dying.add(10, {"loss/total": 1.0})
+        dying.add(10, line(1.0))
         with RunLog(run, 10) as log:
-            dying.add(20, {"loss/total": 5.0})
-            log.add(20, {"loss/total": 2.0})
+            dying.add(20, line(5.0))
+            log.add(20, line(2.0))
     assert steps(read_metrics(run)) == [(10, 1.0), (20, 2.0)]
 
 
@@ -83,15 +118,15 @@ def test_object_stores_get_the_log_at_intervals_and_at_the_end(
     bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with RunLog(bucket, 0) as log:
-        log.add(10, {"loss/total": 1.0})
+        log.add(10, line(1.0))
         assert read_metrics(bucket) == []
         log.flush()
         assert steps(read_metrics(bucket)) == [(10, 1.0)]
         monkeypatch.setattr(run_log, "SECONDS_BETWEEN_UPLOADS", 0.0)
-        log.add(20, {"loss/total": 1.0})
+        log.add(20, line(1.0))
         assert len(read_metrics(bucket)) == 2
         monkeypatch.setattr(run_log, "SECONDS_BETWEEN_UPLOADS", 30.0)
-        log.add(30, {"loss/total": 1.0})
+        log.add(30, line(1.0))
         log.add_picture("examples", 30, np.zeros((4, 4, 3), dtype=np.uint8))
         assert len(read_metrics(bucket)) == 2
     assert steps(read_metrics(bucket)) == [(10, 1.0), (20, 1.0), (30, 1.0)]
@@ -106,7 +141,7 @@ def test_the_reader_gives_each_line_once(remote: bool, tmp_path: Path) -> None:
     assert reader.new_lines() == []
     with RunLog(run, 0) as log:
         for step in (10, 20, 30):
-            log.add(step, {"loss/total": 1.0})
+            log.add(step, line(1.0))
             log.flush()
             assert steps(reader.new_lines()) == [(step, 1.0)]
             assert reader.new_lines() == []
@@ -115,10 +150,11 @@ def test_the_reader_gives_each_line_once(remote: bool, tmp_path: Path) -> None:
 def test_the_reader_waits_for_the_rest_of_a_line(tmp_path: Path) -> None:
     reader = MetricsReader(str(tmp_path))
     with open(tmp_path / METRICS_FILE, "ab", buffering=0) as file:
-        file.write(b'{"step": 10, "loss/total": 1.0}\n{"step": 20,')
+        first, second = (json.dumps({"step": 10 * n} | line(n)).encode() for n in (1, 2))
+        file.write(first + b"\n" + second[:12])
         assert steps(reader.new_lines()) == [(10, 1.0)]
         assert reader.new_lines() == []
-        file.write(b' "loss/total": 2.0}\n')
+        file.write(second[12:] + b"\n")
     assert steps(reader.new_lines()) == [(20, 2.0)]
 
 
@@ -149,21 +185,8 @@ def test_pictures_are_in_tensorboard(tmp_path: Path) -> None:
     assert (image.step, image.width, image.height) == (5, 8, 6)
 
 
-LINE = {
-    "step": 40,
-    "total_steps": 100_000,
-    "epoch": 1,
-    "images_per_step": 64,
-    "images_per_second": 128.0,
-    "data_wait": 0.014,
-    "loss/total": 3.0,
-    "loss/blur": 0.5,
-    "loss/contrastive": 0.25,
-}
-
-
 def test_line_for_people() -> None:
-    text = format_line(LINE)
+    text = format_line({"step": 40} | LINE)
     assert "step 40/100000  epoch 2  loss 3.000 (blur 0.500, contrastive 0.250)" in text
     assert "data wait 1.4%  13:53:00 left" in text
     assert "unreadable" not in text and "mAP" not in text
@@ -171,5 +194,5 @@ def test_line_for_people() -> None:
 
 def test_line_with_a_validation_and_images_that_could_not_be_read() -> None:
     scores = {"validation/map_at_500": 0.25, "validation/map": 0.2, "unreadable": 3.0}
-    text = format_line(LINE | scores)
+    text = format_line({"step": 40} | LINE | scores)
     assert "unreadable images 3" in text and "validation mAP@500 0.2500, mAP 0.2000" in text

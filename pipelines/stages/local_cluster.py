@@ -1,0 +1,98 @@
+"""A Ray cluster of a command's own, on this machine alone.
+
+It listens at the loopback address, and its sockets and logs are in a folder that is this user's.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ray._private import ray_constants
+
+from bridge.common.errors import Failed, InputError
+from bridge.common.private_folder import private_folder
+
+MOST_LETTERS = 40
+"""Of the folder's path: the kernel allows 107 for a socket, of which Ray takes up to 65."""
+SECONDS_KEPT = 3600.0
+"""Logs of a command that has ended are kept for so long."""
+_SESSION = "session_????-??-??_??-??-??_??????_*"
+
+
+def start(init: Callable[..., Any], **options: Any) -> None:
+    """Start one with `init`, which is `ray.init` or as it, and the options of it.
+
+    Raises:
+        Failed: twice its processes did not answer in the time that Ray gives them.
+    """
+    folder = session_folder()
+    _remove_old(folder)
+    with _loopback():
+        for attempt in (1, 2):
+            try:
+                init(address="local", _temp_dir=str(folder), **options)
+                return
+            except InputError:
+                raise
+            # Ray raises whatever its processes had come to when it lost patience.
+            except Exception as error:
+                import ray
+
+                ray.shutdown()
+                if attempt == 2:
+                    raise Failed(
+                        f"Ray did not start in two attempts ({_first_line(error)}): is the machine "
+                        f"busy or its memory full? Ray's logs are in {folder}."
+                    ) from error
+                print("Ray did not start in time: trying once more.", flush=True)
+
+
+def session_folder() -> Path:
+    """Where the sessions of this user's own clusters are: RAY_TMPDIR, or a temporary folder.
+
+    A path that is too long for the sockets in it gives way to one in /tmp, said in a line.
+    """
+    given = os.environ.get("RAY_TMPDIR")
+    folder = Path(given or tempfile.gettempdir()) / f"bridge-ray-{os.getuid()}"
+    if len(os.fsencode(folder)) > MOST_LETTERS:
+        short = Path("/tmp") / folder.name
+        print(f"note: {folder} is too long a path for sockets: Ray uses {short}.", flush=True)
+        folder = short
+    return private_folder(folder, "Let the environment variable RAY_TMPDIR name another folder.")
+
+
+def _remove_old(folder: Path) -> None:
+    """Sessions whose commands have ended, and a while ago."""
+    for session in folder.glob(_SESSION):
+        process = session.name.rpartition("_")[2]
+        is_old = time.time() - session.stat().st_mtime > SECONDS_KEPT
+        if is_old and process.isdigit() and not Path(f"/proc/{process}").exists():
+            shutil.rmtree(session, ignore_errors=True)
+
+
+@contextmanager
+def _loopback() -> Iterator[None]:
+    """Ray takes its own address for this machine's in the block, as it does where it has no others.
+
+    The switch is named after the systems that it was made for.
+    """
+    name = ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR
+    before = ray_constants.ENABLE_RAY_CLUSTER
+    os.environ[name] = "0"
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before
+        del os.environ[name]
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
