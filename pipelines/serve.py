@@ -107,16 +107,17 @@ def service(config: ServeConfig) -> Iterator[str]:
     try:
         handle = serve.run(model, name=NAME, route_prefix=None)
         app = page(options, handle)
-        with serving(
-            app, config.host, config.port, timeout=config.timeout, drain=config.drain
-        ):
+        with serving(app, config.host, config.port, timeout=config.timeout, drain=config.drain):
             address = f"http://{_url_host(config.host)}:{config.port}/"
-            # The first search takes seconds: it is ours, and may come to nothing. No proxy is asked.
+            # The first search takes seconds: it is ours, and may come to nothing. No proxy of
+            # the network is asked.
             with contextlib.suppress(OSError):
                 build_opener(ProxyHandler({})).open(f"{address}healthz").close()
             yield address
     finally:
         serve.delete(NAME)
+        if not serve.status().applications:
+            serve.shutdown()
 
 
 def service_options(config: ServeConfig) -> ServiceOptions:

@@ -45,6 +45,10 @@ class Client:
         parts = urlsplit(address)
         self._place, self._prefix = parts.netloc, parts.path.rstrip("/")
 
+    def head(self, path: str) -> Reply:
+        """HEAD of a path."""
+        return self._request("HEAD", path, None, {})
+
     def get(self, path: str, headers: dict[str, str] | None = None) -> Reply:
         """GET a path."""
         return self._request("GET", path, None, headers or {})
@@ -74,6 +78,7 @@ class Client:
         try:
             connection.request(method, self._prefix + path, body, headers)
             response = connection.getresponse()
-            return Reply(response.status, dict(response.getheaders()), response.read())
+            headers = {name.lower(): value for name, value in response.getheaders()}
+            return Reply(response.status, headers, response.read())
         finally:
             connection.close()

@@ -89,9 +89,7 @@ def search(config: SearchConfig, out: str) -> dict[str, Any]:
     return _report(read_trials(out), config, out)
 
 
-def _tuner(
-    config: SearchConfig, out: str, known: Sequence[Trial], missing: int
-) -> ray.tune.Tuner:
+def _tuner(config: SearchConfig, out: str, known: Sequence[Trial], missing: int) -> ray.tune.Tuner:
     """Of the trials that are missing, with what is known of the others.
 
     Tune's own state, which is pickled, is not read: whoever wrote it could run code here.

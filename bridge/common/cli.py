@@ -140,7 +140,9 @@ def told_os_error(error: OSError) -> str | None:
     if error.errno is None:
         return None
     reason = _REASONS.get(error.errno, os.strerror(error.errno).lower())
-    return f"{error.filename or 'The system'}: {reason}. {_KEPT}"
+    # Arrow's errors have no file, but tell of it in their text.
+    place = error.filename or error.strerror or "The system"
+    return f"{place}: {reason}. {_KEPT}"
 
 
 def as_options(message: str, options: Mapping[str, str] | None = None) -> str:

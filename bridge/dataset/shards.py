@@ -113,9 +113,7 @@ def check_shard(dataset: str, path: str, sha256: str) -> None:
     with reading(f"The shard {target}", _REMEDY):
         digest = storage.sha256_file(target)
     if digest != sha256:
-        raise InputError(
-            f"The shard {target} is not the file that its manifest names: {_REMEDY}."
-        )
+        raise InputError(f"The shard {target} is not the file that its manifest names: {_REMEDY}.")
     _checked.add((target, sha256))
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from bridge.common.chance import rng_for
 from bridge.dataset.roles import DISTRACTOR
-from bridge.dataset.shards import read_image
+from bridge.dataset.shards import check_shard, read_image
 from bridge.index.folder import Descriptors
 from bridge.report import Gallery, Tile
 from bridge.report.gallery import BEST, RANDOM, WORST
@@ -53,13 +53,25 @@ def hardest_distractors(
 
 
 def galleries(
-    queries: Descriptors, database: Descriptors, chosen: Mapping[str, Sequence[int]], top: int = 10
+    queries: Descriptors,
+    database: Descriptors,
+    chosen: Mapping[str, Sequence[int]],
+    top: int = 10,
+    *,
+    digests: Mapping[str, str] | None = None,
 ) -> Iterator[Gallery]:
     """The chosen queries with the most similar of all database images, found by exact search.
 
+    Args:
+        queries, database: where to choose and to search.
+        chosen: rows of the queries, by group.
+        top: images that are shown of those found.
+        digests: SHA-256 by path, of the shards that are to be compared with theirs.
+
     Raises:
-        InputError: the images are not where they were when the index was built.
+        InputError: the images are not where they were when the index was built, or not the same.
     """
+    digests = digests or {}
     for group, rows in chosen.items():
         if not len(rows):
             continue
@@ -68,10 +80,10 @@ def galleries(
         )
         for row, scores, found in zip(rows, similarities, hits, strict=True):
             results = tuple(
-                _tile(database, hit, float(score), str(queries.object_ids[row]))
+                _tile(database, hit, digests, float(score), str(queries.object_ids[row]))
                 for hit, score in zip(found.tolist(), scores, strict=True)
             )
-            yield Gallery(_tile(queries, row), results, group)
+            yield Gallery(_tile(queries, row, digests), results, group)
 
 
 def _most_similar(
@@ -84,10 +96,18 @@ def _most_similar(
 
 
 def _tile(
-    rows: Descriptors, row: int, similarity: float | None = None, query_object: str | None = None
+    rows: Descriptors,
+    row: int,
+    digests: Mapping[str, str],
+    similarity: float | None = None,
+    query_object: str | None = None,
 ) -> Tile:
+    shard = rows.shards[row].as_py()
+    if shard in digests:
+        folder, _, file = shard.rpartition("/")
+        check_shard(folder, file, digests[shard])
     return Tile(
-        image_bytes=read_image(rows.shards[row].as_py(), int(rows.rows[row])),
+        image_bytes=read_image(shard, int(rows.rows[row])),
         blur_level=int(rows.blur_levels[row]),
         title=str(rows.object_ids[row]),
         correct=None if query_object is None else bool(rows.object_ids[row] == query_object),

@@ -21,14 +21,15 @@ from bridge.common.images import encode
 from bridge.index.catalogue import Catalogue, Entry
 from bridge.index.folder import IndexManifest
 from bridge.index.searcher import TOP, Found, Query
-from bridge.web.guard import LOCAL_NAMES, Guard
 from bridge.web.answers import Answers, Example, IndexAnswer, Problem, RequestLimits, answer
+from bridge.web.guard import LOCAL_NAMES, Guard
 from bridge.web.templates import render
 from bridge.web.uploads import FORMATS, RETRY_AFTER, Limits, Uploads, media_type
 
 STATIC = Path(__file__).parent / "static"
 EXAMPLES = 6
 SUGGESTIONS = 50
+
 
 @dataclass(frozen=True)
 class Searched:
@@ -182,7 +183,9 @@ def _picture(entry: Entry, *, lasting: bool) -> Response:
         data = entry.picture()
     except InputError as error:
         # Where it was is nobody's business.
-        raise HTTPException(404, "The picture is gone: its dataset was moved or removed.") from error
+        raise HTTPException(
+            404, "The picture is gone: its dataset was moved or removed."
+        ) from error
     caching = "private, max-age=31536000, immutable" if lasting else "no-cache"
     headers = {"Cache-Control": caching}
     return Response(data, media_type=media_type(data), headers=headers)

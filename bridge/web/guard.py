@@ -24,7 +24,7 @@ class Guard:
     """Adds the headers that keep the page to itself, and refuses requests that name another host.
 
     A request that another site makes through a browser of this machine names that site. HEAD is
-    answered as GET is, without the body. Whoever does not take an answer in time gets no more of it.
+    answered as GET is, without the body. Whoever does not take an answer in time gets no more.
     """
 
     def __init__(self, app: ASGIApp, hosts: Sequence[str], timeout: float) -> None:
@@ -41,14 +41,14 @@ class Guard:
             if message["type"] == "http.response.start":
                 MutableHeaders(scope=message).update(_SECURITY_HEADERS)
             elif is_head:
-                message = message | {"body": b""}
+                message = {**message, "body": b""}
             await asyncio.wait_for(send(message), self._timeout)
 
         app: ASGIApp = self._app
         if self._hosts and _host(scope) not in self._hosts:
             detail = "This service answers on this machine alone: call it by the name localhost."
             app = JSONResponse({"detail": detail}, 400)
-        await app(scope | {"method": "GET"} if is_head else scope, receive, guarded)
+        await app({**scope, "method": "GET"} if is_head else scope, receive, guarded)
 
 
 def _host(scope: Scope) -> str:

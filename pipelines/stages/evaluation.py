@@ -140,11 +140,16 @@ def show(index: OpenIndex, results: Mapping[str, Result], config: EvaluateConfig
     chosen[HARDEST_DISTRACTORS] = hardest_distractors(
         queries, database, config.extreme_galleries, config.seed
     )
+    digests: dict[str, str] = {}
     try:
         for path, content in index.manifest.datasets.items():
-            if open_manifest(path).content_hash != content:
+            manifest = open_manifest(path)
+            if manifest.content_hash != content:
                 raise InputError(f"{path} is not what the index was built from any more.")
-        return list(galleries(queries, database, chosen))
+            if not config.trust_data:
+                shards = manifest.shards.items()
+                digests |= {storage.join(path, name): s.record.sha256 for name, s in shards}
+        return list(galleries(queries, database, chosen, digests=digests))
     except InputError as error:
         print(f"warning: no galleries, because the images cannot be read: {error}")
         return []
@@ -153,7 +158,8 @@ def show(index: OpenIndex, results: Mapping[str, Result], config: EvaluateConfig
 def provenance(config: EvaluateConfig, manifests: Mapping[str, IndexManifest]) -> dict[str, Any]:
     """The manifests of everything that went into the report."""
     return {
-        "config": asdict(config),
+        # The same report is the same wherever it is written.
+        "config": {name: value for name, value in asdict(config).items() if name != "out"},
         "indexes": {
             path: {
                 "model": manifest.model,

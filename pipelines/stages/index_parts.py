@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from bridge.common import storage
 from bridge.common.errors import InputError
 from bridge.common.manifest_writer import ManifestWriter
 from bridge.common.progress import progress

@@ -5,6 +5,7 @@ It listens at the loopback address, and its sockets and logs are in a folder tha
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import tempfile
@@ -59,22 +60,24 @@ def session_folder() -> Path:
 
     A path that is too long for the sockets in it gives way to one in /tmp, said in a line.
     """
-    given = os.environ.get("RAY_TMPDIR")
-    folder = Path(given or tempfile.gettempdir()) / f"bridge-ray-{os.getuid()}"
-    if len(os.fsencode(folder)) > MOST_LETTERS:
-        short = Path("/tmp") / folder.name
-        print(f"note: {folder} is too long a path for sockets: Ray uses {short}.", flush=True)
-        folder = short
-    return private_folder(folder, "Let the environment variable RAY_TMPDIR name another folder.")
+    parent = Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir())
+    name = f"bridge-ray-{os.getuid()}"
+    # Ray opens its folder to everybody, which the one around it does not let in.
+    if len(os.fsencode(parent / name / "s")) > MOST_LETTERS:
+        print(f"note: {parent} is too long a path for sockets: Ray uses /tmp.", flush=True)
+        parent = Path("/tmp")
+    remedy = "Let the environment variable RAY_TMPDIR name another folder."
+    return private_folder(parent / name, remedy) / "s"
 
 
 def _remove_old(folder: Path) -> None:
     """Sessions whose commands have ended, and a while ago."""
     for session in folder.glob(_SESSION):
         process = session.name.rpartition("_")[2]
-        is_old = time.time() - session.stat().st_mtime > SECONDS_KEPT
-        if is_old and process.isdigit() and not Path(f"/proc/{process}").exists():
-            shutil.rmtree(session, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            is_old = time.time() - session.stat().st_mtime > SECONDS_KEPT
+            if is_old and process.isdigit() and not Path(f"/proc/{process}").exists():
+                shutil.rmtree(session, ignore_errors=True)
 
 
 @contextmanager

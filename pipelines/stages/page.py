@@ -37,9 +37,7 @@ def page(options: ServiceOptions, model: DeploymentHandle) -> FastAPI:
 
     async def search(queries: Sequence[Query]) -> Searched:
         try:
-            found: Searched = await asyncio.wait_for(
-                model.search.remote(queries), options.timeout
-            )
+            found: Searched = await asyncio.wait_for(model.search.remote(queries), options.timeout)
         except (BackPressureError, TimeoutError) as error:
             raise Overloaded from error
         except InputError as error:

@@ -57,6 +57,9 @@ class _WatchedIndex:
     """Whether `index.faiss` is still the file that was opened, and the one that was built.
 
     A mapped file that is cut off ends the process that reads on.
+
+    Attributes:
+        comparing: whether its hash is not known yet.
     """
 
     def __init__(self, index: str) -> None:
@@ -65,6 +68,7 @@ class _WatchedIndex:
         self._is_local = not storage.is_uri(index)
         self._opened = self._state()
         self._differs = False
+        self.comparing = True
         # It takes a second for each gigabyte or two.
         threading.Thread(target=self._compare, daemon=True).start()
 
@@ -88,6 +92,7 @@ class _WatchedIndex:
             self._differs = storage.sha256_file(self._path) != self._sha256
         except OSError:
             self._differs = True
+        self.comparing = False
 
 
 def search_model(options: ServiceOptions, cpus: float) -> serve.Application:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import signal
+import socket
 import struct
 import subprocess
 import sys
@@ -23,14 +25,16 @@ from bridge.blur import blur_level
 from bridge.common.errors import InputError
 from bridge.common.images import ImageFormat, encode
 from bridge.index.catalogue import Catalogue
-from bridge.index.folder import open_index_manifest
+from bridge.index.folder import FAISS_FILE, open_index_manifest
 from bridge.index.searcher import Searcher
 from bridge.web.uploads import Limits
 from pipelines import serve
 from pipelines.serve import ServeConfig
-from pipelines.stages.serve_deployments import search_application
+from pipelines.stages.page import page, serving
+from pipelines.stages.serve_deployments import _WatchedIndex, search_model
 from tests.ranking import ROUNDING, assert_nearest
 from tests.serving import Client, Reply, free_port
+from tests.waiting import wait_until
 
 
 @pytest.fixture(scope="module")
@@ -125,6 +129,18 @@ def test_index_objects_and_examples_are_told(client: Client, catalogue: Catalogu
     assert client.get("/api/images/one").status == 422
 
 
+def test_lost_pictures_are_told_without_saying_where_they_were(
+    client: Client, index: Path, catalogue: Catalogue
+) -> None:
+    data = Path(catalogue.entries([3])[0].shard).parent
+    data.rename(data.with_name("moved"))
+    try:
+        reply = client.get("/api/images/3")
+    finally:
+        data.with_name("moved").rename(data)
+    assert reply.status == 404 and "/" not in reply.detail
+
+
 def test_pages_load_nothing_from_elsewhere(client: Client) -> None:
     for path in ("/", "/docs", "/static/app.js", "/static/style.css"):
         reply = client.get(path)
@@ -138,8 +154,17 @@ def test_pages_load_nothing_from_elsewhere(client: Client) -> None:
     assert b"/api/search" in client.get("/docs").body
 
 
+def test_head_is_answered_as_get_without_a_body(client: Client) -> None:
+    for path in ("/", "/healthz", "/api/index", "/api/images/3", "/static/app.js", "/nowhere"):
+        head, get = client.head(path), client.get(path)
+        assert head.status == get.status and head.body == b"" != get.body
+        assert head.headers["content-length"] == str(len(get.body))
+
+
 def test_other_hosts_are_refused_on_a_loopback_address(client: Client) -> None:
-    assert client.get("/api/index", {"Host": "example.com"}).status == 400
+    reply = client.get("/api/index", {"Host": "example.com"})
+    assert reply.status == 400 and "this machine alone" in reply.detail
+    assert "default-src 'none'" in reply.headers["content-security-policy"]
     assert client.get("/api/index", {"Host": "localhost:1"}).status == 200
 
 
@@ -255,11 +280,15 @@ def test_too_many_requests_are_refused_and_the_others_answered(
     index: Path, client: Client, address: str, catalogue: Catalogue
 ) -> None:
     config = ServeConfig(index=str(index), batch_size=1, max_waiting=1)
-    busy = search_application(serve.service_options(config), 0.5)
-    ray.serve.run(busy, name="busy", route_prefix="/busy")
+    options = serve.service_options(config)
+    busy = ray.serve.run(search_model(options, 0.5), name="busy", route_prefix=None)
     pictures = [entry.picture() for entry in catalogue.entries(range(48))]
-    with ThreadPoolExecutor(48) as pool:
-        replies = list(pool.map(Client(f"{address}busy").search, pictures))
+    port = free_port()
+    with (
+        serving(page(options, busy), "127.0.0.1", port, timeout=30, drain=1),
+        ThreadPoolExecutor(48) as pool,
+    ):
+        replies = list(pool.map(Client(f"http://127.0.0.1:{port}/").search, pictures))
     ray.serve.delete("busy")
     statuses = {reply.status for reply in replies}
     assert statuses == {200, 503}
@@ -269,11 +298,86 @@ def test_too_many_requests_are_refused_and_the_others_answered(
     assert client.get("/healthz").status == 200
 
 
+def test_an_index_that_is_cut_off_under_the_service_is_told(index: Path, tmp_path: Path) -> None:
+    shutil.copytree(index.parent, tmp_path / "copy")
+    copy = tmp_path / "copy" / "index"
+    options = serve.service_options(ServeConfig(index=str(copy)))
+    handle = ray.serve.run(search_model(options, 0.5), name="damaged", route_prefix=None)
+    port = free_port()
+    with serving(page(options, handle), "127.0.0.1", port, timeout=30, drain=1):
+        client = Client(f"http://127.0.0.1:{port}/")
+        assert client.get("/healthz").status == 200
+        with open(copy / FAISS_FILE, "r+b") as file:
+            file.truncate(100)
+        for reply in (client.get("/healthz"), client.search(encode(NOISE[:90]))):
+            assert reply.status == 503 and "changed or damaged" in reply.detail
+            assert str(tmp_path) not in reply.detail
+    ray.serve.delete("damaged")
+
+
+def test_an_index_that_is_not_the_one_that_was_built_is_found_out(
+    index: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(index.parent, tmp_path / "copy")
+    copy = tmp_path / "copy" / "index"
+    watched = _WatchedIndex(str(copy))
+    wait_until(lambda: not watched.comparing)
+    watched.check()
+    data = bytearray((copy / FAISS_FILE).read_bytes())
+    data[-9] ^= 1
+    (copy / FAISS_FILE).write_bytes(data)
+    damaged = _WatchedIndex(str(copy))
+    wait_until(lambda: not damaged.comparing)
+    for one in (watched, damaged):
+        with pytest.raises(InputError, match="not the file any more"):
+            one.check()
+
+
+class _Nobody:
+    """What answers searches where no search is made."""
+
+
+@pytest.fixture
+def impatient(index: Path) -> Iterator[int]:
+    """The port of a page that holds 30 kB of pictures, and waits for half a second."""
+    config = ServeConfig(index=str(index), timeout=0.5, max_in_flight_mb=0.03)
+    port = free_port()
+    app = page(serve.service_options(config), _Nobody())  # type: ignore[arg-type]
+    with serving(app, "127.0.0.1", port, timeout=0.5, drain=1):
+        yield port
+
+
+def _answer(port: int, sent: bytes) -> bytes:
+    """All that a connection gives until it is closed by the other side."""
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.sendall(sent)
+        return b"".join(iter(lambda: connection.recv(4096), b""))
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\nHost:", b"GET / HT"])
+def test_a_client_that_sends_no_request_is_closed(impatient: int, sent: bytes) -> None:
+    assert _answer(impatient, sent) == b""
+
+
+def test_a_client_that_stops_within_a_body_is_told_and_closed(impatient: int) -> None:
+    head = b"POST /api/search HTTP/1.1\r\nHost: localhost\r\nContent-Length: 999\r\n\r\nabc"
+    answer = _answer(impatient, head)
+    assert answer.startswith(b"HTTP/1.1 408 ") and b"did not come in time" in answer
+
+
+def test_pictures_in_flight_are_bounded(impatient: int) -> None:
+    reply = Client(f"http://127.0.0.1:{impatient}/").search(b"\xff\xd8\xff" + bytes(40_000))
+    assert reply.status == 503 and int(reply.headers["retry-after"]) > 0
+    # What was refused is not held.
+    reply = Client(f"http://127.0.0.1:{impatient}/").search(b"text" * 7_000)
+    assert reply.status == 415
+
+
 def test_a_service_that_cannot_start_says_why(index: Path, address: str, tmp_path: Path) -> None:
     port = int(address.rsplit(":", 1)[1].strip("/"))
     for match, options in (
-        (f"port {port} .* choose others", {"port": port}),
-        ("Ray Serve already runs", {"port": free_port()}),
+        (f"port {port} .* choose another", {"port": port}),
+        ("service already runs", {"port": free_port()}),
         ("not an index", {"index": str(tmp_path)}),
     ):
         config = ServeConfig(**({"index": str(index)} | options))  # type: ignore[arg-type]

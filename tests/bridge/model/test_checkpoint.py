@@ -112,7 +112,7 @@ def change_config(**changes: object) -> Callable[[Path], None]:
         (lambda f: (f / "model.safetensors").unlink(), "model.safetensors is missing"),
         (lambda f: (f / "config.json").unlink(), "config.json is missing"),
         (lambda f: (f / "config.json").write_text("{"), "not valid JSON"),
-        (lambda f: (f / "config.json").write_text("[]"), "not the configuration of a model"),
+        (lambda f: (f / "config.json").write_text("[]"), "must be an object"),
         (change_config(cls_dim=9), "do not fit the network"),
         (change_config(heads=["cls"]), "do not fit the network"),
         (change_config(color="red"), "has no options 'color'"),

@@ -10,7 +10,6 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from bridge.training import run_log
 from bridge.training.run_log import METRICS_FILE, MetricsReader, RunLog, format_line, read_metrics
 
-
 LINE = {
     "total_steps": 100_000,
     "epoch": 1,
@@ -50,8 +49,8 @@ def test_log_is_readable_at_any_time_and_by_tensorboard(tmp_path: Path) -> None:
     assert read_metrics(run) == []
     with RunLog(run, 0) as log:
         for step in (10, 20):
-            log.add(step, line(1.0 / step, "epoch": 0))
-            assert read_metrics(run)[-1] == {"step": step, "loss/total": 1.0 / step, "epoch": 0}
+            log.add(step, line(1.0 / step))
+            assert read_metrics(run)[-1] == {"step": step, **line(1.0 / step)}
     events = EventAccumulator(str(tmp_path / "tensorboard"))
     events.Reload()
     assert [e.step for e in events.Scalars("loss/total")] == [10, 20]
