@@ -5,7 +5,7 @@ CYCLES := .venv-cycles
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo test test-long lint lock clean cycles chaos
+.PHONY: help setup demo test test-long lint lock clean cycles chaos fuzz
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 11
 
@@ -41,6 +41,9 @@ chaos: setup ## kill a simulation, a training and an index at random points; no 
 	$(BIN)/python -m tests.chaos training --kills 34 -- --preset quick --data data/chaos/synthesis/calm \
 		--num-workers 2 --epochs 20 --log-every 5 --checkpoint-every 10 --max-failures 100
 	$(BIN)/python -m tests.chaos index -- --model data/chaos/training/calm/model --data data/chaos/synthesis/calm
+
+fuzz: setup ## damage every kind of artefact in every kind of way; nothing may crash or hang (long)
+	$(BIN)/python -m tests.fuzz
 
 # Blender runs on Python 3.11 alone and pins an old NumPy, so it gets an environment of its own.
 cycles: setup ## Blender, which the cycles renderer needs, in .venv-cycles

@@ -25,7 +25,7 @@ SEARCH_FILE = "search.json"
 def run(config: SearchConfig) -> dict[str, Any]:
     """Search, or continue, and write the best configuration."""
     out = storage.absolute(config.out)
-    _check_identity(config, out)
+    check_identity(config, out)
     # What takes seconds to import is imported, and a cluster started, once there is data.
     from pipelines.stages import train_plan
 
@@ -58,7 +58,8 @@ def _check_data(data: str) -> None:
         )
 
 
-def _check_identity(config: SearchConfig, out: str) -> None:
+def check_identity(config: SearchConfig, out: str) -> None:
+    """InputError where another search is in a folder."""
     path = storage.join(out, SEARCH_FILE)
     if storage.exists(path):
         content = "a search with another configuration"

@@ -12,7 +12,14 @@ def config_difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     """Names and values of the options in which two configurations differ, for a message."""
     missing = "(absent)"
     names = sorted(k for k in {*old, *new} if old.get(k, missing) != new.get(k, missing))
-    return ", ".join(f"{k} {old.get(k, missing)} instead of {new.get(k, missing)}" for k in names)
+    return ", ".join(
+        f"{k} {_short(old.get(k, missing))} instead of {_short(new.get(k, missing))}" for k in names
+    )
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 100 else f"{text[:97]}..."
 
 
 def refuse_difference(

@@ -121,7 +121,8 @@ def read_json(path: str | Path) -> Any:
         raise InputError(f"{path} does not exist.") from error
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error}.") from error
-    except ValueError as error:
+    # Python reads a thousand values within each other.
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not valid JSON.") from error
 
 

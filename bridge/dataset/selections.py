@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 
 from bridge.common import storage
 from bridge.common.errors import InputError
+from bridge.common.reading import reading
 from bridge.dataset import splits
 from bridge.dataset.labels import Labels, paths_of_split
 from bridge.dataset.manifest import Manifest, open_manifest
@@ -146,13 +147,11 @@ def selections_of(dataset: str, seed: int) -> dict[str, Any]:
 
 
 def _parsed(data: bytes, path: str) -> pa.Table:
-    try:
+    with reading(path, "it must be a Parquet file with the texts image_id and role"):
         table = pq.read_table(io.BytesIO(data)).select(SELECTIONS_SCHEMA.names)
         table = table.cast(SELECTIONS_SCHEMA)
-    except (pa.ArrowException, KeyError) as error:
-        raise InputError(
-            f"{path} is not a Parquet file with the texts image_id and role: {error}."
-        ) from error
+        if any(column.null_count for column in table.columns):
+            raise ValueError("it lacks values")
     known = pc.is_in(table["role"], pa.array([*_SPLITS_OF_ROLES]))
     if len(unknown := table.filter(pc.invert(known))):
         row = unknown.slice(0, 1).to_pylist()[0]

@@ -139,10 +139,15 @@ class _Uploaded:
 
 
 class MetricsReader:
-    """Follows a run's metrics.jsonl, from another process or machine."""
+    """Follows a run's metrics.jsonl, from another process or machine.
+
+    Attributes:
+        damaged: lines so far that could not be read.
+    """
 
     def __init__(self, run: str) -> None:
         self._path = storage.join(run, METRICS_FILE)
+        self.damaged = 0
         self._seen: list[bytes] = []
         self._end = 0
 
@@ -162,6 +167,7 @@ class MetricsReader:
             stayed = len(list(takewhile(lambda pair: pair[0][0] == pair[1], pairs)))
             self._seen, fresh = self._seen[:stayed], lines[stayed:]
         self._seen += [line for line, _ in fresh]
+        self.damaged += sum(value is None for _, value in fresh)
         self._end = sum(map(len, self._seen))
         return [value for _, value in fresh if value is not None]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -44,7 +44,7 @@ def train_worker(settings: dict[str, Any]) -> Exception | None:
     local = Path(out) / LOCAL_CHECKPOINTS if settings["local"] else None
     try:
         trainer = build_trainer(config, str(device), torch.get_num_threads())
-        _resume(trainer, local)
+        resume_from(trainer, _kept(local) if local else _reported())
     except InputError as error:
         # The others would wait for this one, where there are any.
         if ray.train.get_context().get_world_size() > 1:
@@ -58,13 +58,12 @@ def train_worker(settings: dict[str, Any]) -> Exception | None:
         return error
 
 
-def _resume(trainer: Trainer, local: Path | None) -> None:
-    """Continue from the newest checkpoint that is sound; from the beginning where there is none.
+def resume_from(trainer: Trainer, checkpoints: Sequence[ray.train.Checkpoint]) -> None:
+    """Continue from the last of some checkpoints that is sound; from the beginning without any.
 
     Raises:
         InputError: there are checkpoints, and all are damaged or of another run.
     """
-    checkpoints = _kept(local) if local else _reported()
     damage: DamagedCheckpoint | None = None
     for checkpoint in reversed(checkpoints):
         try:

@@ -17,7 +17,7 @@ from bridge.model.method import RetrievalModel
 from bridge.model.registry import build_model
 from bridge.training.cost import estimate
 from bridge.training.errors import NonFiniteLoss
-from bridge.training.run_log import METRICS_FILE, read_metrics
+from bridge.training.run_log import METRICS_FILE, MetricsReader
 from bridge.training.validation import CHOICE
 from pipelines.stages import cluster
 from pipelines.stages.claim import claimed
@@ -48,7 +48,7 @@ def fit(
         RunRecord(identity, complete=False).save(out)
         with tracking(config, out, identity) as tracker, following(out, tracker):
             _fit(config, out, scaling, callbacks)
-        finished = _summarise(out)
+        finished = summary_of(out)
         RunRecord(identity, complete=True, result=finished).save(out)
     if finished.unreadable:
         print(
@@ -135,9 +135,12 @@ def _say(config: TrainConfig, plan: Plan, model: RetrievalModel) -> None:
     )
 
 
-def _summarise(out: str) -> TrainResult:
+def summary_of(out: str) -> TrainResult:
     """From the log: steps, time spent training, the best validation mAP, and what was skipped."""
-    lines = read_metrics(out)
+    reader = MetricsReader(out)
+    lines = reader.new_lines()
+    if reader.damaged:
+        print(f"warning: {reader.damaged} damaged lines of {METRICS_FILE} were passed over.")
     if not lines:
         raise InputError(f"{storage.join(out, METRICS_FILE)} holds none of the run's metrics.")
     return TrainResult(
