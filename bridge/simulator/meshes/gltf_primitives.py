@@ -117,7 +117,8 @@ def _skin(
     file: GltfFile, attributes: Record, count: int
 ) -> tuple[np.ndarray | None, np.ndarray | None]:
     """All sets of joints and of their weights, side by side; weights add up to 1."""
-    joints, weights = [], []
+    joints: list[np.ndarray] = []
+    weights: list[np.ndarray] = []
     while f"JOINTS_{len(joints)}" in attributes and f"WEIGHTS_{len(joints)}" in attributes:
         joint = field(attributes, f"JOINTS_{len(joints)}", int)
         weight = field(attributes, f"WEIGHTS_{len(joints)}", int)

@@ -118,5 +118,5 @@ def _within(values: np.ndarray, pads: Pads, size: int, mode: Wrap) -> np.ndarray
     """Coordinates in a texture of `size` texels that has so many added."""
     inner = size - sum(pads)
     if mode == "clamp" and any(pads):
-        values = np.clip(values, -pads[0] / inner, 1 + pads[1] / inner)
+        values = np.clip(values, -MAX_TILES, 1 + MAX_TILES)
     return (values * inner + pads[0]) / size

@@ -106,4 +106,4 @@ def test_far_coordinates_are_drawn_in() -> None:
     uv = np.array([[-1000.0, 0], [0.25, 0], [0.5, 0.5]])
     texture, found = WrappedTexture(PICTURE, ("clamp", "clamp")).repeating(uv, FACE)
     assert texture.shape[1] == pytest.approx((MAX_TILES + 1) * 8, abs=5)
-    assert 0 <= found[0, 0] < 0.01
+    assert 0 < found[0, 0] < 0.02
