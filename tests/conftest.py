@@ -46,6 +46,12 @@ def shared_assets() -> Path:
 
 
 @pytest.fixture(scope="session")
+def shared_cases() -> Path:
+    """Meshes that many readers get wrong; tests that use them skip where the folder is absent."""
+    return _shared("cases") / "meshes"
+
+
+@pytest.fixture(scope="session")
 def shared_reference() -> Path:
     """Golden vectors of the published model; tests that use them skip where absent."""
     return _shared("reference")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Container, Sequence
+from dataclasses import replace
 
 from bridge.common import storage
 from bridge.common.errors import InputError
@@ -52,7 +53,8 @@ def summary(manifest: Manifest) -> str:
 def all_objects(config: SynthesizeConfig) -> list[ObjectEntry]:
     """Every object that there is to choose from."""
     if config.meshes is not None:
-        return scan_meshes(storage.absolute(config.meshes))
+        found = scan_meshes(storage.absolute(config.meshes))
+        return [replace(entry, rule=config.objects) for entry in found]
     first = 0 if config.kind == "dataset" else DISTRACTOR_INSTANCES_FROM
     return procedural_objects(config.objects_per_category or 10, config.seed, first)
 

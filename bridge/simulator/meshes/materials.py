@@ -85,12 +85,15 @@ def read_picture(picture: Image.Image) -> np.ndarray:
 def cut_out(texture: np.ndarray, cutoff: float = 0.5) -> np.ndarray:
     """The texture with holes where its alpha is below `cutoff`; without alpha if there are none.
 
-    Glass, which is nowhere as opaque as the cutoff, is drawn whole: renderers know holes alone.
+    Glass, which is nowhere as opaque as the cutoff, is drawn whole but for what has no opacity at
+    all: renderers know holes alone.
     """
     if texture.shape[2] == 4 and cutoff > 0:
         # The scale puts the cutoff where a hole begins.
         scaled = texture[..., 3] * (OPAQUE_FROM / 255 / cutoff) + 1e-9
         alpha = np.minimum(scaled, 255).astype(np.uint8)
+        if not (alpha >= OPAQUE_FROM).any():
+            alpha = np.where(texture[..., 3] > 0, 255, 0).astype(np.uint8)
         if (alpha < OPAQUE_FROM).any() and (alpha >= OPAQUE_FROM).any():
             return np.concatenate([texture[..., :3], alpha[..., None]], axis=2)
     return np.ascontiguousarray(texture[..., :3])

@@ -10,6 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from bridge.common.errors import InputError
+from bridge.simulator.config import ObjectRule
 from bridge.simulator.meshes.load import load_mesh
 from bridge.simulator.meshes.mesh import Mesh
 from bridge.simulator.objects.procedural import FAMILIES, procedural_mesh
@@ -29,6 +30,7 @@ class ObjectEntry:
         category: what kind of object it is.
         path: its mesh file; None for a procedural object.
         seed, instance: which procedural object of the category it is.
+        rule: what colours its mesh file must have.
     """
 
     object_id: str
@@ -36,6 +38,7 @@ class ObjectEntry:
     path: str | None = None
     seed: int = 0
     instance: int = 0
+    rule: ObjectRule = "textured"
 
     def load(self) -> Mesh:
         """Read or make the mesh.
@@ -45,7 +48,7 @@ class ObjectEntry:
         """
         if self.path is None:
             return procedural_mesh(self.seed, self.category, self.instance)
-        return load_mesh(self.path)
+        return load_mesh(self.path, self.rule)
 
 
 def scan_meshes(folder: str | Path) -> list[ObjectEntry]:
