@@ -118,6 +118,8 @@ def print_notes(
     notes = shortage(config, entries)
     if backgrounds.shared:
         notes.append("The photos are too few to divide: datasets and distractors share them.")
+    if backgrounds.passed_over:
+        notes.append(f"{config.backgrounds}: passed over: {backgrounds.passed_over}.")
     for note in notes:
         print(f"note: {note}")
 
@@ -205,14 +207,20 @@ def preview(
     entries = choose_objects(config, pool)
     renderer_for(config.simulator)
     storage.prepare_output(config.folder)
-    found = preview_rows(entries, config.trajectories, config.simulator, backgrounds)
+    print_notes(config, entries, backgrounds)
+    unusable: dict[str, str] = {}
+    found = preview_rows(entries, config.trajectories, config.simulator, backgrounds, unusable)
     rows = []
     with progress("preview", number, "trajectories") as counter:
         for row in islice(found, number):
             rows.append(row)
             counter.advance()
     if not rows:
-        raise InputError(f"Not one trajectory of the {len(entries)} objects can be simulated.")
+        name, why = next(iter(unusable.items()), ("", ""))
+        reasons = f": {len(unusable)} do not open, e.g. {name}: {why}" if unusable else ""
+        raise InputError(
+            f"Not one trajectory of the {len(entries)} objects can be simulated{reasons}."
+        )
     if len(rows) < number:
         print(f"note: {len(rows)} trajectories instead of {number}: there are no more to show.")
     buffer = io.BytesIO()
