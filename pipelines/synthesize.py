@@ -8,8 +8,9 @@
     python pipelines/synthesize.py --dry-run                              # what it would cost
     python pipelines/synthesize.py --verify data/mine
 
-Meshes lie as <category>/<object>.glb (or .obj), in a folder per object, or as ShapeNet has them. Run the same command
-again after an interruption: finished shards are kept, and the result is the same.
+Meshes lie as <category>/<object>.glb (or .obj), in a folder per object, or as ShapeNet has them.
+Run the same command again after an interruption: finished shards are kept, and the result is the
+same.
 """
 
 from __future__ import annotations

@@ -27,21 +27,9 @@ def load_mesh(path: str | Path) -> Mesh:
     Raises:
         MeshError: with the reason "unreadable", "no_faces", "no_texture" or "bad_geometry".
     """
-    import trimesh
-
     file = Path(path)
     try:
-        scene, material_of = (read_obj if file.suffix.lower() == ".obj" else read_gltf)(file)
-        remarks: dict[Remark, None] = {}
-        surfaces = []
-        for transform, name in (scene.graph[node] for node in scene.graph.nodes_geometry):
-            part = scene.geometry[name]
-            if isinstance(part, trimesh.Trimesh):
-                material = material_of(part)
-                remarks |= dict.fromkeys(material.remarks)
-                surfaces.append(_surface(part, transform, material, file))
-                if material.texture is not None and surfaces[-1].texture is None:
-                    remarks[("missing_uv", str(name))] = None
+        surfaces, remarks = (read_obj if file.suffix.lower() == ".obj" else _read_gltf)(file)
     except MeshError:
         raise
     # A damaged file fails anywhere in the parsers of the mesh, its JSON and its pictures, each
@@ -61,7 +49,25 @@ def load_mesh(path: str | Path) -> Mesh:
         raise MeshError("bad_geometry", f"{type(error).__name__}: {error}") from error
 
 
-def _surface(part: Any, transform: np.ndarray, material: Material, file: Path) -> Surface:
+def _read_gltf(file: Path) -> tuple[list[Surface], list[Remark]]:
+    """The surfaces of a glTF file, and what of it could not be had."""
+    import trimesh
+
+    scene, material_of = read_gltf(file)
+    remarks: dict[Remark, None] = {}
+    surfaces = []
+    for transform, name in (scene.graph[node] for node in scene.graph.nodes_geometry):
+        part = scene.geometry[name]
+        if isinstance(part, trimesh.Trimesh):
+            material = material_of(part)
+            remarks |= dict.fromkeys(material.remarks)
+            surfaces.append(_surface(part, transform, material))
+            if material.texture is not None and surfaces[-1].texture is None:
+                remarks[("missing_uv", str(name))] = None
+    return surfaces, list(remarks)
+
+
+def _surface(part: Any, transform: np.ndarray, material: Material) -> Surface:
     """A trimesh geometry in the coordinates of its scene."""
     linear = transform[:3, :3]
     normals = written_normals(part)
@@ -76,7 +82,7 @@ def _surface(part: Any, transform: np.ndarray, material: Material, file: Path) -
         vertices=part.vertices @ linear.T + transform[:3, 3],
         faces=faces,
         uv=uv,
-        tint=_tint(part, material, file),
+        tint=_tint(part, material),
         normals=normals,
         texture=None if uv is None else material.texture,
     )
@@ -101,7 +107,7 @@ def _coordinates(part: Any, material: Material) -> np.ndarray | None:
     return uv @ material.uv_transform[:, :2].T + material.uv_transform[:, 2]
 
 
-def _tint(part: Any, material: Material, file: Path) -> np.ndarray:
+def _tint(part: Any, material: Material) -> np.ndarray:
     """Colour of the material times vertex colours, [3] or [V, 3]."""
     if part.visual.kind == "vertex":
         colours = part.visual.vertex_colors
@@ -109,8 +115,4 @@ def _tint(part: Any, material: Material, file: Path) -> np.ndarray:
         colours = getattr(part.visual, "vertex_attributes", {}).get("color")
     if colours is None:
         return material.tint
-    # glTF has vertex colours in linear light; in OBJ files they are an extension by scanners,
-    # which write what a screen shows.
-    if file.suffix.lower() == ".obj":
-        return np.asarray(colours)[:, :3] / 255
     return material.tint * display(colours)[:, :3]

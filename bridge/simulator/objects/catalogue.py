@@ -96,8 +96,7 @@ def read_collection(folder: str | Path) -> Collection:
             f"{layout.crowded[0]}: name the folder one level down."
         )
     entries = [
-        ObjectEntry(f"{category}/{name}", category, path)
-        for category, name, path in layout.objects
+        ObjectEntry(f"{category}/{name}", category, path) for category, name, path in layout.objects
     ]
     entries.sort(key=lambda entry: (entry.object_id, entry.path))
     for one, other in pairwise(entries):
