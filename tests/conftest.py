@@ -52,6 +52,12 @@ def shared_reference() -> Path:
 
 
 @pytest.fixture(scope="session")
+def shared_cases() -> Path:
+    """Small meshes and photos that came out wrong once; tests that use them skip where absent."""
+    return _shared("cases")
+
+
+@pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[None]:
     """One local Ray cluster for all tests of the drivers."""
     import ray

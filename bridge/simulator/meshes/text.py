@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Iterator
 
 _ENCODINGS = ("gb18030", "shift_jis", "cp1252", "latin-1")
-"""Of names that are not UTF-8. Which one is meant is seen by what there is of that name."""
+"""Of names that may not be UTF-8. Which one is meant is seen by what there is of that name."""
 
 _CONTINUED = re.compile(r"\\ *\n")
 _INDENTED = re.compile(r"\n +")
@@ -35,11 +35,11 @@ def plain_text(data: bytes) -> str:
 
 
 def spellings(name: str) -> Iterator[str]:
-    """A name, and where it has bytes that are not UTF-8 what they may stand for."""
+    """A name, and where it has more than ASCII what its bytes stand for in other encodings."""
     yield name
-    raw = name.encode("utf-8", "surrogateescape")
-    if _is_text(raw):
+    if name.isascii():
         return
+    raw = name.encode("utf-8", "surrogateescape")
     for encoding in _ENCODINGS:
         try:
             yield raw.decode(encoding)
