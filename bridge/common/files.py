@@ -105,7 +105,7 @@ class Folders:
             types: suffixes of the other files that are told; default: all.
         """
         others = {s: n for s, n in self.other_types.items() if types is None or s in types}
-        parts = [f"{number:,} {reason}" for reason, number in sorted(self.passed_over.items())]
+        parts = [f"{n:,} {reason}" for reason, n in sorted(self.passed_over.items()) if n]
         if others:
             names = ", ".join(sorted(name or "no suffix" for name in others))
             parts.append(f"{sum(others.values()):,} of other types ({shown(names)})")

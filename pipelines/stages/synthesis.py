@@ -118,10 +118,14 @@ def print_notes(
     notes = shortage(config, entries)
     if backgrounds.shared:
         notes.append("The photos are too few to divide: datasets and distractors share them.")
-    if backgrounds.passed_over:
-        notes.append(f"{config.backgrounds}: passed over: {backgrounds.passed_over}.")
     for note in notes:
         print(f"note: {note}")
+    _print_passed_over(config, backgrounds)
+
+
+def _print_passed_over(config: SynthesizeConfig, backgrounds: Backgrounds) -> None:
+    if backgrounds.passed_over:
+        print(f"note: {config.backgrounds}: passed over: {backgrounds.passed_over}.")
 
 
 def make_missing_shards(
@@ -207,7 +211,7 @@ def preview(
     entries = choose_objects(config, pool)
     renderer_for(config.simulator)
     storage.prepare_output(config.folder)
-    print_notes(config, entries, backgrounds)
+    _print_passed_over(config, backgrounds)
     unusable: dict[str, str] = {}
     found = preview_rows(entries, config.trajectories, config.simulator, backgrounds, unusable)
     rows = []
