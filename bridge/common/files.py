@@ -59,7 +59,9 @@ class Folders:
             waiting += reversed(subfolders)
 
     def _list(self, folder: str) -> tuple[list[str], list[str]]:
-        folders, links, files = [], [], []
+        folders: list[str] = []
+        links: list[str] = []
+        files: list[str] = []
         for item in self._items(folder):
             if item.name.startswith(".") or item.name in _HIDDEN_FOLDERS:
                 self.passed_over[HIDDEN] += 1

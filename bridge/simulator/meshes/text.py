@@ -6,6 +6,8 @@ import re
 import unicodedata
 from collections.abc import Iterator
 
+from bridge.common.files import shown
+
 _ENCODINGS = ("gb18030", "shift_jis", "cp1252", "latin-1")
 """Of names that may not be UTF-8. Which one is meant is seen by what there is of that name."""
 
@@ -55,9 +57,9 @@ def keys(name: str) -> set[str]:
 
 
 def readable(name: str) -> str:
-    """A name that can be recorded anywhere."""
+    """A name that can be recorded and printed anywhere."""
     raw = name.encode("utf-8", "surrogateescape")
-    return name if _is_text(raw) else raw.decode("latin-1")
+    return shown(name if _is_text(raw) else raw.decode("latin-1"))
 
 
 def _decoded(data: bytes) -> str:
