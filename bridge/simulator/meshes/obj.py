@@ -15,7 +15,6 @@ from PIL import Image
 
 from bridge.simulator.meshes.materials import Material, cut_out, display, find_file, read_picture
 from bridge.simulator.meshes.obj_geometry import Geometry, read_geometry
-from bridge.simulator.meshes.polygons import triangulate
 from bridge.simulator.meshes.surface import MeshError, Remark, Surface
 from bridge.simulator.meshes.text import keys, plain_text, readable
 
@@ -38,6 +37,9 @@ def read_obj(path: Path) -> tuple[list[Surface], list[Remark]]:
         MeshError: a face names a vertex that does not exist.
         OSError, ValueError: it cannot be read.
     """
+    # What compiles kernels is imported where a mesh is read: catalogues of objects do without.
+    from bridge.simulator.meshes.polygons import triangulate
+
     geometry = read_geometry(plain_text(path.read_bytes()))
     position = geometry.corners[:, 0]
     if len(position) and not 0 <= position.min() <= position.max() < len(geometry.positions):
