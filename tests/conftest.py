@@ -46,15 +46,21 @@ def shared_assets() -> Path:
 
 
 @pytest.fixture(scope="session")
+def shared_cases() -> Path:
+    """Meshes that many readers get wrong; tests that use them skip where the folder is absent."""
+    return _shared("cases") / "meshes"
+
+
+@pytest.fixture(scope="session")
 def shared_reference() -> Path:
     """Golden vectors of the published model; tests that use them skip where absent."""
     return _shared("reference")
 
 
 @pytest.fixture(scope="session")
-def shared_cases() -> Path:
-    """Small meshes and photos that came out wrong once; tests that use them skip where absent."""
-    return _shared("cases")
+def shared_photos() -> Path:
+    """Photos that many readers get wrong; tests that use them skip where the folder is absent."""
+    return _shared("cases") / "photos"
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,8 @@ from bridge.common.record import Count, WholeNumber, check
 Kind = Literal["dataset", "distractors"]
 RendererName = Literal["raster", "gl", "cycles"]
 FilterName = Literal["coverage", "endpoint-iou"]
+ObjectRule = Literal["textured", "coloured", "any"]
+"""What the colours of an object must be for it to be used: see `load_mesh`."""
 
 ImageSide = Annotated[int, Ge(16), Le(4096)]
 """Pixels along one side of an image."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Container, Sequence
+from dataclasses import replace
 
 from bridge.common import storage
 from bridge.common.errors import InputError
@@ -60,7 +61,8 @@ def _collection(config: SynthesizeConfig) -> tuple[list[ObjectEntry], str]:
     """Every object that there is to choose from, and in words what else a mesh folder holds."""
     if config.meshes is not None:
         collection = read_collection(storage.absolute(config.meshes))
-        return collection.entries, collection.passed_over
+        entries = [replace(entry, rule=config.objects) for entry in collection.entries]
+        return entries, collection.passed_over
     first = 0 if config.kind == "dataset" else DISTRACTOR_INSTANCES_FROM
     return procedural_objects(config.objects_per_category or 10, config.seed, first), ""
 

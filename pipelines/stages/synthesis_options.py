@@ -16,6 +16,7 @@ from bridge.simulator.config import (
     FilterName,
     ImageSide,
     Kind,
+    ObjectRule,
     Realism,
     RendererName,
     SimulatorConfig,
@@ -39,6 +40,9 @@ class SynthesizeConfig:
     """A dataset (split into train, validation and test) or distractors."""
     meshes: str | None = None
     """Folder of a mesh collection; built-in textured objects by default."""
+    objects: ObjectRule = "textured"
+    """Which meshes are used: textured (those with textures or vertex colours, as in the paper),
+    coloured (also those with materials of visibly different colours) or any."""
     backgrounds: str | None = None
     """Folder of photos, searched recursively; generated backgrounds by default."""
     background_crop: Literal["aspect", "cell"] = "aspect"
@@ -114,7 +118,11 @@ class SynthesizeConfig:
         return options
 
 
-LATER_OPTIONS: Mapping[str, Any] = {"filter": "coverage", "erosion_pixels": 1}
+LATER_OPTIONS: Mapping[str, Any] = {
+    "filter": "coverage",
+    "erosion_pixels": 1,
+    "objects": "textured",
+}
 """Options that manifests made before them lack, with what they were then."""
 
 _NO_ROWS = {"preset", "out", "max_rejected", "num_cpus", "dry_run", "preview", "verify"}

@@ -128,10 +128,8 @@ def test_a_dataset_older_than_an_option_is_continued_byte_equal(
     copy = tmp_path / "copy"
     shutil.copytree(dataset, copy)
     manifest = json.loads((copy / "manifest.json").read_text())
-    assert (manifest["config"].pop("erosion_pixels"), manifest["config"].pop("filter")) == (
-        1,
-        "coverage",
-    )
+    later = ("erosion_pixels", "filter", "objects")
+    assert [manifest["config"].pop(name) for name in later] == [1, "coverage", "textured"]
     (copy / manifest["shards"].pop()["path"]).unlink()
     (copy / "manifest.json").write_text(json.dumps(manifest | {"complete": False}))
     synthesize.run(replace(config, out=str(copy)))
@@ -140,6 +138,8 @@ def test_a_dataset_older_than_an_option_is_continued_byte_equal(
         synthesize.run(replace(config, out=str(copy), erosion_pixels=3))
     with pytest.raises(InputError, match="filter coverage instead of endpoint-iou"):
         synthesize.run(replace(config, out=str(copy), filter="endpoint-iou"))
+    with pytest.raises(InputError, match="objects textured instead of any"):
+        synthesize.run(replace(config, out=str(copy), objects="any"))
 
 
 def test_distractors_use_other_objects_and_a_background_per_image(

@@ -1,172 +1,131 @@
-"""Reading glTF: the scene by trimesh, and of the materials what trimesh leaves out."""
+"""Reading glTF 2.0 as its standard has it.
+
+The JSON is read here, because trimesh leaves out skins, morph targets, fans, sparse values over
+others, wrapping modes, instances, visibility and what stands below a camera, and says so nowhere.
+"""
 
 from __future__ import annotations
 
-import json
-import struct
-from collections.abc import Callable
-from importlib.util import find_spec
-from io import BytesIO
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
-from urllib.parse import unquote
 
 import numpy as np
 
-from bridge.simulator.meshes.materials import Material, cut_out, display, find_file, read_picture
-from bridge.simulator.meshes.surface import MeshError
+from bridge.simulator.meshes.gltf_file import GltfFile, Record, field, records
+from bridge.simulator.meshes.gltf_materials import GltfMaterial, read_material
+from bridge.simulator.meshes.gltf_primitives import Shape, read_attribute, read_shape
+from bridge.simulator.meshes.gltf_scene import Placed, morph_weights, placed_meshes
+from bridge.simulator.meshes.materials import display
+from bridge.simulator.meshes.surface import MeshError, Remark, Surface
 
-_UNREAD = {"EXT_meshopt_compression", "KHR_mesh_quantization"}
-_DRACO = "KHR_draco_mesh_compression"
-_SPECULAR = "KHR_materials_pbrSpecularGlossiness"
-_TRANSFORM = "KHR_texture_transform"
-_FLOAT = 5126
+MAX_COPIED_TRIANGLES = 5_000_000
+"""Of all instances of one mesh; a handful of bytes can ask for more than any memory holds."""
+
+_LEAST_COUNTED = 500
+"""Triangles that an instance counts as at least."""
 
 
-def read_gltf(path: Path) -> tuple[Any, Callable[[Any], Material]]:
-    """A .glb or .gltf file as a trimesh scene, and the function from its parts to materials.
+def read_gltf(path: Path) -> tuple[list[Surface], list[Remark]]:
+    """The surfaces of a .glb or .gltf file in its scene, and what of it could not be had.
 
     Raises:
-        MeshError: the file needs an extension that is not supported.
+        MeshError: it is damaged, or needs an extension that is not supported.
+        OSError: a file that it needs cannot be read.
     """
-    import trimesh
-
-    is_binary = path.suffix.lower() == ".glb"
-    data = path.read_bytes()
-    header, rest = _split(data) if is_binary else (json.loads(data), b"")
-    _refuse_unsupported(header)
-    materials = header.get("materials", [])
-    for number, material in enumerate(materials):
-        materials[number] = _base_colour_only(material, number)
-    _use_named_coordinates(header)
-    text = json.dumps(header).encode()
-    scene = trimesh.load_scene(
-        BytesIO(_pack(text, rest) if is_binary else text),
-        file_type="glb" if is_binary else "gltf",
-        resolver=_Files(path.parent),
-        process=False,
-    )
-    known: dict[str, Material] = {}
-
-    def material_of(part: Any) -> Material:
-        loaded = getattr(part.visual, "material", None)
-        name = getattr(loaded, "name", None)
-        # A part without a material may still have one that trimesh made up.
-        if name is None:
-            return Material()
-        if name not in known:
-            known[name] = _material(loaded, materials[int(name)], header)
-        return known[name]
-
-    return scene, material_of
-
-
-class _Files:
-    """Finds what a .gltf file names; trimesh asks for it by item."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def __getitem__(self, name: str) -> bytes:
-        path = find_file(self._folder, unquote(name))
-        if path is None:
-            raise FileNotFoundError(f"{name} is missing")
-        return path.read_bytes()
-
-
-def _split(data: bytes) -> tuple[dict[str, Any], bytes]:
-    """The header of a binary file, and the chunks behind it."""
-    magic, _, length, size, kind = struct.unpack_from("<4sIII4s", data)
-    if magic != b"glTF" or kind != b"JSON" or length > len(data):
-        raise ValueError("not a whole binary glTF file of version 2")
-    return json.loads(data[20 : 20 + size]), data[20 + size : length]
-
-
-def _pack(text: bytes, rest: bytes) -> bytes:
-    text += b" " * (-len(text) % 4)
-    length = 20 + len(text) + len(rest)
-    return struct.pack("<4sIII4s", b"glTF", 2, length, len(text), b"JSON") + text + rest
-
-
-def _refuse_unsupported(header: dict[str, Any]) -> None:
-    unread = _UNREAD if find_spec("DracoPy") else _UNREAD | {_DRACO}
-    needed = sorted(unread & set(header.get("extensionsRequired", [])))
-    if needed:
-        raise MeshError("unreadable", f"it needs the glTF extension {', '.join(needed)}")
-
-
-def _base_colour_only(material: dict[str, Any], number: int) -> dict[str, Any]:
-    """A material that names itself by its number and keeps base colour and opacity."""
-    colour = material.get("pbrMetallicRoughness", {})
-    specular = material.get("extensions", {}).get(_SPECULAR)
-    if specular is not None:
-        names = {"diffuseFactor": "baseColorFactor", "diffuseTexture": "baseColorTexture"}
-        colour = {names[key]: value for key, value in specular.items() if key in names}
-    kept = {k: colour[k] for k in ("baseColorFactor", "baseColorTexture") if k in colour}
-    opacity: dict[str, Any] = {
-        k: material[k] for k in ("alphaMode", "alphaCutoff") if k in material
-    }
-    return {"name": str(number), "pbrMetallicRoughness": kept, **opacity}
-
-
-def _use_named_coordinates(header: dict[str, Any]) -> None:
-    """Put first the set of texture coordinates that each primitive's base colour uses."""
-    for mesh in header.get("meshes", []):
-        for primitive in mesh["primitives"]:
-            if "material" not in primitive:
+    file = GltfFile(path)
+    materials: dict[int | None, GltfMaterial] = {None: GltfMaterial()}
+    surfaces: list[Surface] = []
+    remarks: dict[Remark, None] = {}
+    for placed in placed_meshes(file):
+        mesh = file.row("meshes", placed.mesh)
+        morph = morph_weights(mesh) if placed.weights is None else placed.weights
+        for primitive in records(mesh, "primitives"):
+            shape = read_shape(file, primitive, morph)
+            if shape is None:
                 continue
-            material = header["materials"][primitive["material"]]
-            texture = material["pbrMetallicRoughness"].get("baseColorTexture")
-            if texture is None:
+            number = field(primitive, "material", int) if "material" in primitive else None
+            if number not in materials:
+                assert number is not None
+                materials[number] = read_material(file, number)
+            material = materials[number]
+            remarks |= dict.fromkeys(material.remarks)
+            painted = _painted(file, primitive, shape, material)
+            if not len(painted.faces):
                 continue
-            options = texture.get("extensions", {}).get(_TRANSFORM, {})
-            chosen = f"TEXCOORD_{options.get('texCoord', texture.get('texCoord', 0))}"
-            accessor = primitive["attributes"].get(chosen)
-            primitive["attributes"].pop("TEXCOORD_0", None)
-            if accessor is not None:
-                if header["accessors"][accessor]["componentType"] != _FLOAT:
-                    raise MeshError("unreadable", "its texture coordinates are whole numbers")
-                primitive["attributes"]["TEXCOORD_0"] = accessor
+            if material.texture is not None and painted.texture is None:
+                name = field(mesh, "name", str, "") or f"mesh {placed.mesh}"
+                remarks[("missing_uv", name)] = None
+            surfaces += _standing(painted, shape, placed)
+    return surfaces, list(remarks)
 
 
-def _material(loaded: Any, written: dict[str, Any], header: dict[str, Any]) -> Material:
-    colour = written["pbrMetallicRoughness"]
-    factor = np.asarray(colour.get("baseColorFactor", (1, 1, 1, 1)), float)
-    tint = display(factor[:3])
-    if "baseColorTexture" not in colour:
-        return Material(tint)
-    try:
-        texture = read_picture(loaded.baseColorTexture)
-    # AttributeError: trimesh found no picture.
-    except (AttributeError, OSError, ValueError, SyntaxError):
-        return Material(tint, remarks=(("missing_texture", _picture_name(colour, header)),))
-    mode = written.get("alphaMode", "OPAQUE")
-    if mode == "OPAQUE":
-        texture = texture[..., :3]
-    elif mode == "MASK":
-        texture = cut_out(texture, written.get("alphaCutoff", 0.5) / max(factor[3], 1e-6))
+def _painted(file: GltfFile, primitive: Record, shape: Shape, material: GltfMaterial) -> Surface:
+    """What can be seen of a primitive, in the coordinates of its mesh."""
+    attributes, count = field(primitive, "attributes", dict), len(shape.vertices)
+    faces, tint = shape.faces, material.tint
+    opacity = np.ones(count)
+    colours = read_attribute(file, attributes, "COLOR_0", ["VEC4", "VEC3"], count, shares=True)
+    if colours is not None:
+        tint = material.tint * display(np.nan_to_num(colours))[:, :3]
+        opacity = colours[:, 3] if colours.shape[1] == 4 else opacity
+    faces = faces[(opacity >= material.least_opacity)[faces].any(axis=1)]
+    uv, texture = None, None
+    if material.texture is not None:
+        given = read_attribute(file, attributes, material.coordinates, ["VEC2"], count)
+        if given is not None:
+            uv = _coordinates(given, material)
+            texture, uv = material.texture.repeating(uv, faces)
+    return Surface(shape.vertices, faces, uv, tint, shape.normals, texture)
+
+
+def _coordinates(given: np.ndarray, material: GltfMaterial) -> np.ndarray:
+    """Texture coordinates with v pointing up, float64 [V, 2]."""
+    if given.dtype.kind != "f":
+        given = given.astype(np.float64)
+    uv = np.stack([given[:, 0], 1 - given[:, 1]], axis=1).astype(np.float64)
+    if material.uv_transform is None:
+        return uv
+    return uv @ material.uv_transform[:, :2].T + material.uv_transform[:, 2]
+
+
+def _standing(surface: Surface, shape: Shape, placed: Placed) -> Iterator[Surface]:
+    """A surface wherever the scene has it."""
+    if placed.joints is not None and shape.joints is not None and shape.weights is not None:
+        if shape.joints.max(initial=0) >= len(placed.joints):
+            raise MeshError("unreadable", "a vertex names a joint that its skin does not have")
+        # As the standard says, joints alone place what they move, not the node that it is at.
+        matrices = np.zeros((len(shape.vertices), 4, 4))
+        for joint, weight in zip(shape.joints.T, shape.weights.T, strict=True):
+            matrices += weight[:, None, None] * placed.joints[joint]
+        yield _moved(surface, matrices)
+        return
+    copies = len(placed.matrices)
+    if copies > 1 and copies * max(len(surface.faces), _LEAST_COUNTED) > MAX_COPIED_TRIANGLES:
+        raise MeshError("unreadable", f"{copies:,} instances of a mesh are too many")
+    for matrix in placed.matrices:
+        # A scale of zero hides, as a rule at the place where the animation begins.
+        if np.isfinite(matrix).all() and np.linalg.matrix_rank(matrix[:3, :3]) > 1:
+            yield _moved(surface, matrix)
+
+
+def _moved(surface: Surface, matrix: np.ndarray) -> Surface:
+    """The surface moved by one matrix [4, 4], or each vertex by its own, [V, 4, 4]."""
+    linear, shift = matrix[..., :3, :3], matrix[..., :3, 3]
+    vertices, faces, normals = surface.vertices, surface.faces, surface.normals
+    sizes = np.linalg.det(linear)
+    if normals is not None and (sizes != 0).all():
+        normals = _each(np.linalg.inv(linear).swapaxes(-1, -2), normals)
+        normals = normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
     else:
-        texture = cut_out(texture)
-    return Material(tint, np.ascontiguousarray(texture), _uv_transform(colour))
+        normals = None
+        faces = faces[:, ::-1] if np.mean(sizes) < 0 else faces
+    return Surface(
+        _each(linear, vertices) + shift, faces, surface.uv, surface.tint, normals, surface.texture
+    )
 
 
-def _picture_name(colour: dict[str, Any], header: dict[str, Any]) -> str:
-    number = colour["baseColorTexture"]["index"]
-    image = header["images"][header["textures"][number].get("source", 0)]
-    uri = image.get("uri", "")
-    if uri and not uri.startswith("data:"):
-        return unquote(uri)
-    return image.get("name") or f"texture {number}"
-
-
-def _uv_transform(colour: dict[str, Any]) -> np.ndarray | None:
-    """The texture's offset, rotation and scale, which are given for v pointing down."""
-    options = colour["baseColorTexture"].get("extensions", {}).get(_TRANSFORM)
-    if options is None:
-        return None
-    (x, y), (wide, high) = options.get("offset", (0, 0)), options.get("scale", (1, 1))
-    angle = options.get("rotation", 0.0)
-    cosine, sine = np.cos(angle), np.sin(angle)
-    down = np.array([[wide * cosine, high * sine, x], [-wide * sine, high * cosine, y], [0, 0, 1]])
-    flip = np.array([[1.0, 0, 0], [0, -1, 1], [0, 0, 1]])
-    return (flip @ down @ flip)[:2]
+def _each(linear: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+    """Vectors [V, 3] by one matrix, or each by its own."""
+    if linear.ndim == 2:
+        return vectors @ linear.T
+    return np.einsum("vij,vj->vi", linear, vectors)

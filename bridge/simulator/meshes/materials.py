@@ -16,6 +16,7 @@ from bridge.common.images import eight_bits, is_see_through
 from bridge.simulator.meshes.mipmaps import MAX_TEXTURE_SIDE, OPAQUE_FROM
 from bridge.simulator.meshes.surface import Remark
 from bridge.simulator.meshes.text import keys, spellings
+from bridge.simulator.meshes.wrap import WrappedTexture
 
 DISPLAY_GAMMA = 1 / 2.2
 
@@ -32,14 +33,14 @@ class Material:
 
     Attributes:
         tint: display-space RGB in 0..1, a factor of the texture.
-        texture: uint8 [h, w, 3 or 4] as in `Surface`, or None.
+        texture: as in `Surface`, with what lies beyond its edges, or None.
         uv_transform: [2, 3], applied to (u, v, 1) with v pointing up; None changes nothing.
         is_invisible: its parts have an opacity of 0.
         remarks: what of it could not be had.
     """
 
     tint: np.ndarray = field(default_factory=lambda: np.ones(3))
-    texture: np.ndarray | None = None
+    texture: WrappedTexture | None = None
     uv_transform: np.ndarray | None = None
     is_invisible: bool = False
     remarks: tuple[Remark, ...] = ()
@@ -104,12 +105,15 @@ def read_picture(picture: Image.Image) -> np.ndarray:
 def cut_out(texture: np.ndarray, cutoff: float = 0.5) -> np.ndarray:
     """The texture with holes where its alpha is below `cutoff`; without alpha if there are none.
 
-    Glass, which is nowhere as opaque as the cutoff, is drawn whole: renderers know holes alone.
+    Glass, which is nowhere as opaque as the cutoff, is drawn whole but for what has no opacity at
+    all: renderers know holes alone.
     """
     if texture.shape[2] == 4 and cutoff > 0:
         # The scale puts the cutoff where a hole begins.
         scaled = texture[..., 3] * (OPAQUE_FROM / 255 / cutoff) + 1e-9
         alpha = np.minimum(scaled, 255).astype(np.uint8)
+        if not (alpha >= OPAQUE_FROM).any():
+            alpha = np.where(texture[..., 3] > 0, 255, 0).astype(np.uint8)
         if (alpha < OPAQUE_FROM).any() and (alpha >= OPAQUE_FROM).any():
             return np.concatenate([texture[..., :3], alpha[..., None]], axis=2)
     return np.ascontiguousarray(texture[..., :3])

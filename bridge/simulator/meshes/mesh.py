@@ -18,6 +18,9 @@ MAX_TRIANGLES = 200_000
 MIN_DOUBLED_AREA = 1e-12
 """Smaller triangles count as none, in units of the box diagonal squared."""
 
+_ROUNDING = 1e-9
+"""Of a box, in units of its diagonal."""
+
 TOLD_LOSS = 0.01
 """Share of dropped triangles above which the loss is recorded."""
 
@@ -66,7 +69,8 @@ def build_mesh(surfaces: Sequence[Surface], adjusted: Sequence[Remark] = ()) -> 
     """Join surfaces into a normalised mesh.
 
     Triangles without area or with a coordinate that is not a number are dropped, and what has more
-    than `MAX_TRIANGLES` is simplified; both are recorded after the remarks in `adjusted`.
+    than `MAX_TRIANGLES` is simplified; both are recorded after the remarks in `adjusted`. What is
+    dropped does not count for the box.
 
     Raises:
         MeshError: "no_faces" or "bad_geometry".
@@ -74,9 +78,10 @@ def build_mesh(surfaces: Sequence[Surface], adjusted: Sequence[Remark] = ()) -> 
     given = sum(len(surface.faces) for surface in surfaces)
     if not given:
         raise MeshError("no_faces", "there is not one triangle")
-    centre, diagonal = _box(surfaces)
     remarks = list(adjusted)
-    parts = _sound([_normalised(surface, centre, diagonal) for surface in surfaces])
+    parts = _sound(_normalised(surfaces))
+    if _left_much_room(parts):
+        parts = _normalised(parts)
     sound = sum(len(part.faces) for part in parts)
     if given - sound > TOLD_LOSS * given:
         remarks.append(("dropped_triangles", f"{given - sound:,} of {given:,}"))
@@ -90,20 +95,41 @@ def build_mesh(surfaces: Sequence[Surface], adjusted: Sequence[Remark] = ()) -> 
 
 
 def _box(surfaces: Sequence[Surface]) -> tuple[np.ndarray, float]:
-    """Centre and diagonal of the box around all vertices that a triangle uses."""
+    """Centre and diagonal of the box around all triangles that have an area of their own."""
     if any(
         s.faces.size and not 0 <= s.faces.min() <= s.faces.max() < len(s.vertices) for s in surfaces
     ):
         raise MeshError("bad_geometry", "a triangle names a vertex that does not exist")
-    used = np.concatenate([s.vertices[_used(s.faces, len(s.vertices))] for s in surfaces])
-    used = used[np.isfinite(used).all(axis=1)]
+    used = np.concatenate(
+        [s.vertices[_used(s.faces[_has_area(s)], len(s.vertices))] for s in surfaces]
+    )
     if len(used) == 0:
-        raise MeshError("bad_geometry", "no vertex has finite coordinates")
-    low, high = used.min(axis=0), used.max(axis=0)
-    diagonal = float(np.linalg.norm(high - low))
+        raise MeshError("bad_geometry", "no triangle has an area")
+    centre, diagonal = _bounds(used)
     if not 0 < diagonal < np.inf:
         raise MeshError("bad_geometry", f"the bounding box has a diagonal of {diagonal}")
-    return (low + high) / 2, diagonal
+    return centre, diagonal
+
+
+def _bounds(points: np.ndarray) -> tuple[np.ndarray, float]:
+    low, high = points.min(axis=0), points.max(axis=0)
+    return (low + high) / 2, float(np.linalg.norm(high - low))
+
+
+def _has_area(surface: Surface) -> np.ndarray:
+    """Triangles that are more than a point or a line whatever their size, bool [F]."""
+    vertices = np.asarray(surface.vertices, np.float64)
+    with np.errstate(invalid="ignore", over="ignore"):
+        a, b, c = vertices[surface.faces].swapaxes(0, 1)
+        longest = np.max([((p - q) ** 2).sum(axis=1) for p, q in ((a, b), (b, c), (c, a))], axis=0)
+        area = np.linalg.norm(np.cross(b - a, c - a), axis=1)
+        return (area > MIN_DOUBLED_AREA * longest) & np.isfinite(area)
+
+
+def _left_much_room(parts: Sequence[Surface]) -> bool:
+    """Whether triangles that were dropped had made the box of normalised parts larger."""
+    centre, diagonal = _bounds(np.concatenate([part.vertices for part in parts]))
+    return bool(np.abs([*centre, diagonal - 1]).max() > _ROUNDING)
 
 
 def _used(faces: np.ndarray, num_vertices: int) -> np.ndarray:
@@ -112,13 +138,17 @@ def _used(faces: np.ndarray, num_vertices: int) -> np.ndarray:
     return used
 
 
-def _normalised(surface: Surface, centre: np.ndarray, diagonal: float) -> Surface:
-    """The surface in its final place and size, with its optional attributes per vertex."""
-    vertices = (np.asarray(surface.vertices, np.float64) - centre) / diagonal
-    given = np.zeros((len(vertices), 2)) if surface.uv is None else surface.uv
-    uv = np.asarray(given, np.float64).reshape(len(vertices), 2)
-    tint = np.broadcast_to(surface.tint, vertices.shape)
-    return replace(surface, vertices=vertices, uv=uv, tint=tint)
+def _normalised(surfaces: Sequence[Surface]) -> list[Surface]:
+    """The surfaces in their final place and size, with their optional attributes per vertex."""
+    centre, diagonal = _box(surfaces)
+    parts = []
+    for surface in surfaces:
+        vertices = (np.asarray(surface.vertices, np.float64) - centre) / diagonal
+        given = np.zeros((len(vertices), 2)) if surface.uv is None else surface.uv
+        uv = np.asarray(given, np.float64).reshape(len(vertices), 2)
+        tint = np.broadcast_to(surface.tint, vertices.shape)
+        parts.append(replace(surface, vertices=vertices, uv=uv, tint=tint))
+    return parts
 
 
 def _sound(surfaces: Sequence[Surface]) -> list[Surface]:

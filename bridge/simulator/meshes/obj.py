@@ -17,6 +17,7 @@ from bridge.simulator.meshes.materials import Material, cut_out, display, find_f
 from bridge.simulator.meshes.obj_geometry import Geometry, read_geometry
 from bridge.simulator.meshes.surface import MeshError, Remark, Surface
 from bridge.simulator.meshes.text import keys, plain_text, readable
+from bridge.simulator.meshes.wrap import Wrap, WrappedTexture
 
 # Options of a map that are followed by up to three numbers, and those followed by one word.
 _NUMBERS = {"-mm", "-o", "-s", "-t"}
@@ -72,22 +73,24 @@ def _surface(
 ) -> Surface:
     """The triangles [T, 3, 3] of corners (position, texture coordinate, normal)."""
     flat = corners.reshape(-1, 3)
-    texture = material.texture if (flat[:, 1] >= 0).any() else None
-    used = [True, texture is not None, has_normals]
-    first, faces = _distinct(flat[:, used])
+    wrapped = material.texture if (flat[:, 1] >= 0).any() else None
+    used = [True, wrapped is not None, has_normals]
+    first, numbers = _distinct(flat[:, used])
+    faces = numbers.reshape(-1, 3)
     position, coordinate, normal = flat[first].T
-    uv, normals, tint = None, None, material.tint
-    if texture is not None:
+    texture, uv, normals, tint = None, None, None, material.tint
+    if wrapped is not None:
         known = coordinate >= 0
         uv = np.where(known[:, None], geometry.coordinates[coordinate * known], 0)
         if material.uv_transform is not None:
             uv = uv @ material.uv_transform[:, :2].T + material.uv_transform[:, 2]
+        texture, uv = wrapped.repeating(uv, faces)
     if has_normals:
         normals = geometry.normals[normal]
         normals = normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
     if geometry.colours is not None:
         tint = geometry.colours[position]
-    return Surface(geometry.positions[position], faces.reshape(-1, 3), uv, tint, normals, texture)
+    return Surface(geometry.positions[position], faces, uv, tint, normals, texture)
 
 
 def _distinct(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -177,7 +180,9 @@ def _material(lines: dict[str, str], folders: list[Path]) -> Material:
             remarks = (("missing_texture", readable(opacity_name)),)
         else:
             texture = _with_opacity(texture, opacity)
-    return Material(np.ones(3), cut_out(texture), _uv_transform(options), invisible, remarks)
+    wrap: Wrap = "clamp" if "-clamp" in options else "repeat"
+    wrapped = WrappedTexture(cut_out(texture), (wrap, wrap))
+    return Material(np.ones(3), wrapped, _uv_transform(options), invisible, remarks)
 
 
 def _is_zero(opacity: str) -> bool:
@@ -198,13 +203,17 @@ def _colour(text: str) -> np.ndarray:
 
 
 def _map(value: str) -> tuple[dict[str, list[float]], str]:
-    """The numeric options of a map and its file, whose name may have spaces."""
+    """The numeric options of a map (`-clamp` is there if it is on) and its file.
+
+    The name of the file may have spaces.
+    """
     options: dict[str, list[float]] = {}
     words = re.findall(r"\S+\s*", value)
     while len(words) > 1 and (option := words[0].strip()) in _NUMBERS | _WORDS:
         del words[0]
         if option in _WORDS:
-            del words[0]
+            if words.pop(0).strip().lower() == "on" and option == "-clamp":
+                options[option] = []
             continue
         options[option] = []
         while len(words) > 1 and len(options[option]) < 3 and _NUMBER.fullmatch(words[0].strip()):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from bridge.common.errors import InputError
 from bridge.common.files import shown
+from bridge.simulator.config import ObjectRule
 from bridge.simulator.meshes.load import load_mesh
 from bridge.simulator.meshes.mesh import Mesh
 from bridge.simulator.objects.layouts import read_layout
@@ -25,6 +26,7 @@ class ObjectEntry:
         category: what kind of object it is.
         path: its mesh file; None for a procedural object.
         seed, instance: which procedural object of the category it is.
+        rule: what colours its mesh file must have.
     """
 
     object_id: str
@@ -32,6 +34,7 @@ class ObjectEntry:
     path: str | None = None
     seed: int = 0
     instance: int = 0
+    rule: ObjectRule = "textured"
 
     def load(self) -> Mesh:
         """Read or make the mesh.
@@ -41,7 +44,7 @@ class ObjectEntry:
         """
         if self.path is None:
             return procedural_mesh(self.seed, self.category, self.instance)
-        return load_mesh(self.path)
+        return load_mesh(self.path, self.rule)
 
 
 @dataclass(frozen=True)

@@ -307,10 +307,10 @@ def test_reasons_name_no_place_in_memory() -> None:
     assert "0x" not in str(caught.value) and "BytesIO" not in str(caught.value)
 
 
-def test_the_photos_of_the_cases(shared_cases: Path) -> None:
+def test_the_photos_of_the_cases(shared_photos: Path) -> None:
     found = {
         path.name: decode(path.read_bytes())
-        for path in (shared_cases / "photos").iterdir()
+        for path in shared_photos.iterdir()
         if path.name != "trunc.jpg"
     }
     grey = found["grey8.png"]

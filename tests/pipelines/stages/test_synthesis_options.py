@@ -98,11 +98,17 @@ def test_the_papers_text_is_an_option() -> None:
 def test_manifests_older_than_an_option_have_what_was_done_then() -> None:
     identity = SynthesizeConfig(seed=5).identity()
     older = {name: value for name, value in identity.items() if name not in LATER_OPTIONS}
-    assert len(older) == len(identity) - 2
+    assert len(older) == len(identity) - 3
     assert from_identity(older) == SynthesizeConfig(seed=5)
     assert from_identity(older | {"erosion_pixels": 3}) == SynthesizeConfig(
         seed=5, erosion_pixels=3
     )
+
+
+def test_the_rule_for_objects_is_recorded() -> None:
+    config = parse(["--objects", "coloured"], None)
+    assert config.identity()["objects"] == "coloured"
+    assert from_identity(config.identity()) == config
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -9,12 +10,14 @@ from PIL import Image
 from trimesh.visual.material import PBRMaterial, SimpleMaterial
 from trimesh.visual.texture import TextureVisuals
 
-from bridge.simulator.meshes.load import load_mesh, written_normals
+from bridge.simulator.config import ObjectRule
+from bridge.simulator.meshes.load import load_mesh
 from bridge.simulator.meshes.mesh import Mesh
 from bridge.simulator.meshes.surface import MeshError
 from bridge.simulator.renderers.lighting import Lighting
 from bridge.simulator.renderers.protocol import Subframe
 from bridge.simulator.renderers.raster import RasterCanvas
+from tests.bridge.simulator.meshes.gltf_files import Gltf
 
 TOP, BOTTOM = [250, 10, 10], [10, 10, 250]
 CORNERS = np.array([[-1.0, -1, 0], [1, -1, 0], [1, 1, 0], [-1, 1, 0]])
@@ -102,25 +105,6 @@ def test_parts_are_placed_by_the_scene(tmp_path: Path) -> None:
     assert sorted(mesh.normals[:, 2].round(3).tolist()) == [1.0] * 8
 
 
-@pytest.mark.parametrize("name", ["a.glb", "a.obj"])
-def test_trimesh_tells_normals_of_a_file_from_its_own(tmp_path: Path, name: str) -> None:
-    """Fails where trimesh changes its private cache: see `written_normals`."""
-    given = np.tile([0.0, 0.6, 0.8], (4, 1))
-    for normals in (None, given):
-        part = trimesh.Trimesh(CORNERS, FACES, vertex_normals=normals, process=False)
-        path = tmp_path / name
-        path.write_bytes(_encoded(part, path.suffix, normals is not None))
-        (read,) = trimesh.load_scene(path, process=False).geometry.values()
-        found = written_normals(read)
-        assert (found is None) == (normals is None)
-        assert found is None or np.abs(found - given).max() < 1e-6
-
-
-def _encoded(part: trimesh.Trimesh, suffix: str, with_normals: bool) -> bytes:
-    data = part.export(file_type=suffix[1:], include_normals=with_normals)
-    return data.encode() if isinstance(data, str) else data
-
-
 def test_normals_of_the_file_are_used(tmp_path: Path) -> None:
     square = textured_square()
     tilted = CORNERS + [0, 0, 2]
@@ -154,6 +138,50 @@ def test_damaged_files_are_unreadable(tmp_path: Path, content: bytes | str) -> N
     with pytest.raises(MeshError) as caught:
         load_mesh(path)
     assert caught.value.reason == "unreadable"
+
+
+def coloured(*colours: tuple[float, float, float]) -> Gltf:
+    """A square of each colour, in linear light."""
+    gltf = Gltf()
+    gltf.mesh(*(gltf.square(gltf.plain(*colour, 1)) for colour in colours))
+    return gltf
+
+
+ALMOST_GREY = 0.5 * 1.1**2.2
+"""In linear light, a tenth brighter than 0.5 on a screen: 0.073 of the whole range."""
+
+
+@pytest.mark.parametrize(
+    ("colours", "taken"),
+    [
+        ([(1, 0, 0), (0, 1, 0)], ["coloured", "any"]),
+        ([(0.5, 0.5, 0.5), (0.5, 0.5, 0.05)], ["coloured", "any"]),
+        ([(0.5, 0.5, 0.5), (ALMOST_GREY, 0.5, 0.5)], ["any"]),
+        ([(1, 0, 0)], ["any"]),
+    ],
+)
+def test_the_rule_decides_which_objects_are_taken(
+    tmp_path: Path, colours: list, taken: list
+) -> None:
+    path = coloured(*colours).save(tmp_path)
+    for rule in get_args(ObjectRule):
+        if rule in taken:
+            mesh = load_mesh(path, rule)
+            assert (mesh.face_texture == -1).all()
+            expected = {tuple(np.round(np.array(c) ** (1 / 2.2), 5)) for c in colours}
+            assert {tuple(row) for row in mesh.tint.astype(float).round(5)} == expected
+        else:
+            with pytest.raises(MeshError) as caught:
+                load_mesh(path, rule)
+            assert caught.value.reason == "no_texture"
+            assert caught.value.detail.endswith(f"; `objects` {taken[0]} takes it")
+
+
+@pytest.mark.parametrize("rule", get_args(ObjectRule))
+def test_textured_objects_are_taken_by_every_rule(tmp_path: Path, rule: ObjectRule) -> None:
+    gltf = coloured((1, 0, 0))
+    gltf.mesh()
+    assert len(load_mesh(gltf.save(tmp_path), rule).faces) == 4
 
 
 def test_file_without_a_triangle(tmp_path: Path) -> None:

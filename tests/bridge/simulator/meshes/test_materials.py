@@ -72,6 +72,12 @@ def test_what_has_no_holes_or_is_glass_is_drawn_whole() -> None:
     assert cut_out(texture, 0).shape == (2, 2, 3)
 
 
+def test_what_is_missing_in_glass_is_missing() -> None:
+    texture = np.full((2, 2, 4), 90, np.uint8)
+    texture[0, 0, 3] = 0
+    assert cut_out(texture)[..., 3].tolist() == [[0, 255], [255, 255]]
+
+
 @pytest.mark.parametrize(
     "name",
     [

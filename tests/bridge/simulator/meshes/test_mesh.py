@@ -56,6 +56,16 @@ def test_triangles_without_area_and_broken_vertices_are_dropped() -> None:
     assert mesh.extents == pytest.approx((0.5**0.5, 0.5**0.5, 0))
 
 
+@pytest.mark.parametrize(("distance", "size"), [(30, 0), (1e9, 0), (30, 1e-6)])
+def test_what_is_dropped_does_not_count_for_the_box(distance: float, size: float) -> None:
+    """A triangle far away, of no area or of less than counts in so large a box."""
+    stray = np.array([[0.0, 0, 0], [size, 0, 0], [0, size, 0]]) + [distance, 0, 0]
+    sides = box((1, 2, 2))
+    mesh = build_mesh([*sides, Surface(stray, TRIANGLE)])
+    assert mesh.extents == pytest.approx((1 / 3, 2 / 3, 2 / 3), abs=1e-6)
+    assert mesh.vertices == pytest.approx(build_mesh(sides).vertices, abs=1e-6)
+
+
 @pytest.mark.parametrize(
     ("points", "faces", "reason"),
     [

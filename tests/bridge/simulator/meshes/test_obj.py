@@ -122,6 +122,22 @@ def test_options_of_a_map(tmp_path: Path) -> None:
     assert sorted(mesh.uv.tolist()) == [[0.5, 0], [0.5, 3], [2.5, 0], [2.5, 3]]
 
 
+def test_a_clamped_map_goes_on_with_its_edge(tmp_path: Path) -> None:
+    halves = Image.new("RGB", (16, 16), RED)
+    halves.paste(GREEN, (8, 0, 16, 16))
+    halves.save(tmp_path / "halves.png")
+    head = SQUARE.replace("vt 0", "vt -1").replace("vt 1", "vt 2")
+    # Beyond the left and the right edge: more of the same, or the other half of the next one.
+    for clamp, expected in (("on", [RED, GREEN]), ("off", [GREEN, RED])):
+        mtl = f"newmtl a\nmap_Kd -clamp {clamp} halves.png\n"
+        mesh = load_mesh(written(tmp_path, mtl, head=head))
+        _, height, width = mesh.mips[0, 0]
+        middle = mesh.texels[: height * width, :3].reshape(height, width, 3)[height // 2]
+        low, high = mesh.uv[:, 0].min(), mesh.uv[:, 0].max()
+        columns = [int((low + part * (high - low)) % 1 * width) for part in (0.25, 0.75)]
+        assert [tuple(middle[column].tolist()) for column in columns] == expected, clamp
+
+
 def test_polygons_and_coordinates_beyond_the_texture(tmp_path: Path) -> None:
     turns = np.linspace(0, 2 * np.pi, 6, endpoint=False)
     head = "".join(f"v {np.cos(t)} {np.sin(t)} 0\nvt {3 * np.cos(t)} -7.5\n" for t in turns)

@@ -17,7 +17,7 @@ WHOLE_CUBES = (
 
 
 def opened(cases: Path, name: str) -> Mesh:
-    return load_mesh(cases / "meshes" / name / "model.obj")
+    return load_mesh(cases / name / "model.obj")
 
 
 @pytest.mark.parametrize("name", WHOLE_CUBES)

@@ -101,5 +101,5 @@ def test_what_is_passed_over_is_told(tmp_path: Path) -> None:
 
 
 def test_the_layout_of_the_cases(shared_cases: Path) -> None:
-    found = ids(shared_cases / "meshes" / "layout_one_folder_per_object")
+    found = ids(shared_cases / "layout_one_folder_per_object")
     assert found == [f"layout_one_folder_per_object/object_{n:02d}" for n in range(12)]
