@@ -9,6 +9,7 @@ from itertools import islice
 from bridge.blur import NUM_WINDOWS
 from bridge.common import storage
 from bridge.common.errors import InputError
+from bridge.common.files import shown
 from bridge.common.manifest_writer import ManifestWriter
 from bridge.common.progress import duration, progress
 from bridge.dataset.manifest import Adjustment, Manifest, Rejection
@@ -125,7 +126,8 @@ def print_notes(
 
 def _print_passed_over(config: SynthesizeConfig, backgrounds: Backgrounds) -> None:
     if backgrounds.passed_over:
-        print(f"note: {config.backgrounds}: passed over: {backgrounds.passed_over}.")
+        folder = shown(config.backgrounds or "")
+        print(f"note: {folder}: passed over: {backgrounds.passed_over}.")
 
 
 def make_missing_shards(

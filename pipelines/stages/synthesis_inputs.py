@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from bridge.common import storage
 from bridge.common.errors import InputError
+from bridge.common.files import shown
 from bridge.common.identity import refuse_difference
 from bridge.dataset.manifest import MANIFEST, Manifest, load_manifest, open_manifest
 from bridge.dataset.schema import TEST_SPLIT, TRAIN_SPLIT, VALIDATION_SPLIT
@@ -75,7 +76,7 @@ def object_pool(config: SynthesizeConfig) -> list[ObjectEntry]:
     """
     entries, passed_over = _collection(config)
     if passed_over:
-        print(f"note: {config.meshes}: passed over: {passed_over}.")
+        print(f"note: {shown(config.meshes or '')}: passed over: {passed_over}.")
     if config.categories is not None:
         entries = select_categories(entries, config.categories)
     if config.exclude is not None:
