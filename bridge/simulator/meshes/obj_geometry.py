@@ -9,6 +9,8 @@ import numpy as np
 
 _END, _BLANK, _SMALL = ord("\n"), ord(" "), 0x20
 """The last makes small letters of large ones."""
+_BLANKS = bytes(max(sign, _BLANK) for sign in range(256))
+"""Blanks for all that comes before them."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +138,8 @@ def _table(lines: bytes, width: int) -> tuple[np.ndarray, np.ndarray]:
     starts, counts = _words(np.frombuffer(lines, np.uint8))
     values = _numbers(lines, np.float64)
     if len(values) != len(starts):
-        values = np.array([_number(word) for word in lines.split()], np.float64)
+        words = lines.translate(_BLANKS).split()
+        values = np.array([_number(word) for word in words], np.float64)
     return _rows(values, counts, width, np.nan), counts
 
 

@@ -48,6 +48,12 @@ def test_numbers_of_vertices() -> None:
     assert geometry.colours is None
 
 
+def test_control_characters_are_blanks() -> None:
+    geometry = read_geometry("v 1\0 2 3\nv 4 5\x0b6\nvt .5\x1f1\n")
+    assert geometry.positions.tolist() == [[1, 2, 3], [4, 5, 6]]
+    assert geometry.coordinates.tolist() == [[0.5, 1]]
+
+
 @pytest.mark.parametrize("high", [1.0, 255.0])
 def test_colours_of_vertices(high: float) -> None:
     lines = f"v 0 0 0 {high} 0 {high / 2}\nv 1 0 0\nv 0 1 0 0 {high} 0 {high}\n"
