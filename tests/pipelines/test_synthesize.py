@@ -17,6 +17,7 @@ import pytest
 from PIL import Image
 
 from bridge.blur import blur_level
+from bridge.common.cli import as_options
 from bridge.common.errors import InputError
 from bridge.common.images import decode
 from bridge.common.storage import sha256
@@ -26,6 +27,7 @@ from pipelines import synthesize
 from pipelines.stages import synthesis
 from pipelines.stages import synthesis_inputs as inputs
 from pipelines.synthesize import SynthesizeConfig
+from tests.bridge.simulator.meshes.gltf_files import Gltf
 from tests.factories import make_meshes, textured_box
 from tests.waiting import PATIENCE, wait_until
 
@@ -244,6 +246,20 @@ def test_others_take_the_place_of_meshes_that_cannot_be_used(meshes: Path, tmp_p
     assert counts == {"box": 7, "brick": 7}
     assert {r.reason for r in manifest.rejections} <= {"unreadable"}
     assert synthesize.run(config).content_hash == manifest.content_hash
+
+
+def test_plain_meshes_are_refused_with_the_option_that_takes_them(tmp_path: Path) -> None:
+    (tmp_path / "box").mkdir()
+    for name in ("000", "001"):
+        gltf = Gltf()
+        gltf.mesh(*(gltf.square(gltf.plain(x, 0, 0, 1)) for x in (0, 1)))
+        gltf.save(tmp_path).rename(tmp_path / "box" / f"{name}.glb")
+    refused = SynthesizeConfig(meshes=str(tmp_path), out=str(tmp_path / "out"))
+    with pytest.raises(InputError, match="no_texture.*`objects` coloured takes it") as caught:
+        synthesis.check_objects(refused, inputs.object_pool(refused))
+    assert "--objects coloured takes it" in as_options(str(caught.value))
+    taken = replace(refused, objects="coloured")
+    assert synthesis.check_objects(taken, inputs.object_pool(taken)) == ((), ())
 
 
 def test_meshes_that_vanish_on_the_way_end_the_run_only_when_too_many(
