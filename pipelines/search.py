@@ -21,6 +21,7 @@ from annotated_types import Ge, Le
 
 from bridge.common import cli, storage
 from bridge.common.errors import InputError
+from bridge.common.files import PICTURE_SUFFIXES, Folders, shown
 from bridge.common.progress import progress
 from bridge.common.record import Count, check
 from bridge.index.config import TOP
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
     from bridge.index.searcher import Found, Searcher
     from bridge.web.gallery import Row
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
-"""Of the files in a folder that are taken for pictures."""
 BATCH = 64
 """Pictures that are read and embedded together."""
 
@@ -70,9 +69,15 @@ def run(config: SearchConfig) -> list[dict[str, Any]]:
     Raises:
         InputError: a path is not there, no picture can be read, or as `Searcher` does.
     """
-    paths = list(picture_paths(config.images))
+    paths, passed_over = picture_paths(config.images)
     if not paths:
-        raise InputError("The folders named with --images hold no pictures.")
+        others = f"; passed over: {'; '.join(passed_over)}" if passed_over else ""
+        raise InputError(
+            f"The folders named with --images hold no pictures ({', '.join(PICTURE_SUFFIXES)})"
+            f"{others}."
+        )
+    for note in passed_over:
+        print(f"passed over: {note}", file=sys.stderr)
     from bridge.index.searcher import Searcher
 
     threads = os.cpu_count() or 1
@@ -98,20 +103,34 @@ def run(config: SearchConfig) -> list[dict[str, Any]]:
     return entries
 
 
-def picture_paths(named: Sequence[Path]) -> Iterator[Path]:
+def picture_paths(named: Sequence[Path]) -> tuple[list[Path], list[str]]:
     """The files among some paths, and the pictures in the folders among them at any depth.
 
-    Files of a folder come in natural order, a2 before a10. InputError where a path is not there.
+    Files of a folder come in natural order, a2 before a10.
+
+    Returns:
+        The pictures, and what was passed over, in words: files of names that cannot be printed,
+        and for each folder what else it holds.
+
+    Raises:
+        InputError: a path is not there.
     """
     for path in named:
         if not path.exists():
-            raise InputError(f"{path} does not exist.")
+            raise InputError(f"{shown(path)} does not exist.")
+    found: list[Path] = []
+    passed_over = []
     for path in named:
-        if path.is_dir():
-            inside = (file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES)
-            yield from sorted((file for file in inside if file.is_file()), key=_natural)
+        if not str(path).isprintable():
+            passed_over.append(f"{shown(path)}, whose name cannot be printed")
+        elif path.is_dir():
+            folders = Folders(path, PICTURE_SUFFIXES)
+            found += sorted(map(Path, folders.files()), key=_natural)
+            summary = folders.summary()
+            passed_over += [f"{summary} in {path}"] if summary else []
         else:
-            yield path
+            found.append(path)
+    return found, passed_over
 
 
 def _natural(path: Path) -> list[tuple[int, int, str]]:

@@ -8,8 +8,9 @@
     python pipelines/synthesize.py --dry-run                              # what it would cost
     python pipelines/synthesize.py --verify data/mine
 
-Meshes lie as <category>/<object>.glb (or .obj), or as ShapeNet has them. Run the same command
-again after an interruption: finished shards are kept, and the result is the same.
+Meshes lie as <category>/<object>.glb (or .obj), in a folder per object, or as ShapeNet has them.
+Run the same command again after an interruption: finished shards are kept, and the result is the
+same.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ def run(config: SynthesizeConfig) -> Manifest:
         print(f"{config.folder} is complete: {inputs.summary(manifest)}.")
         return manifest
     pool = inputs.object_pool(config)
+    inputs.require_training_objects(config, pool)
     backgrounds = inputs.open_backgrounds(config)
     catalogue = inputs.catalogue_hash(inputs.choose_objects(config, pool), backgrounds)
     if manifest is not None and manifest.config.get("catalogue") != catalogue:
@@ -55,6 +57,7 @@ def dry_run(config: SynthesizeConfig) -> None:
 
     manifest = inputs.existing_manifest(config)
     pool, backgrounds = inputs.object_pool(config), inputs.open_backgrounds(config)
+    inputs.require_training_objects(config, pool)
     from pipelines.stages import synthesis
 
     synthesis.dry_run(config, manifest, pool, backgrounds)

@@ -58,6 +58,12 @@ def shared_reference() -> Path:
 
 
 @pytest.fixture(scope="session")
+def shared_photos() -> Path:
+    """Photos that many readers get wrong; tests that use them skip where the folder is absent."""
+    return _shared("cases") / "photos"
+
+
+@pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[None]:
     """One local Ray cluster for all tests of the drivers."""
     import ray

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import io
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, ImageOps
 
 from bridge.blur import blur_level
 from bridge.common import storage
 from bridge.common.errors import InputError
-from bridge.common.images import encode
 from bridge.index.catalogue import Box, Catalogue, Entry, rounded_box
 from bridge.index.config import TOP
 from bridge.index.folder import model_of, open_index_manifest
@@ -26,13 +22,6 @@ if TYPE_CHECKING:
     import torch
 
     from bridge.model.embedding import Embedded
-
-_ORIENTATION = 0x0112
-"""The EXIF tag that says how a camera was held; 1 is upright."""
-_OBJECT_ADDRESS = re.compile(r" <_io[^>]*>")
-"""What Pillow says of data without a file name."""
-_ENOUGH = 1024
-"""Pixels along each side that a turned picture keeps at least, where it has them."""
 
 
 @dataclass(frozen=True)
@@ -131,13 +120,13 @@ class Searcher:
         from bridge.index.search import search
         from bridge.model.embedding import embed_encoded
 
-        images = [upright(query.image) for query in queries]
+        images = [query.image for query in queries]
         embedded = embed_encoded(
             self._model, images, threads=self._threads, precision=self._precision
         )
         found = [Found()] * len(queries)
         for place, why in embedded.unreadable.items():
-            found[place] = Found(error=_OBJECT_ADDRESS.sub("", why))
+            found[place] = Found(error=why)
         alike: dict[tuple, list[int]] = {}
         for row, place in enumerate(embedded.rows):
             query = queries[place]
@@ -171,20 +160,3 @@ class Searcher:
             blur_level=None if severity is None else blur_level(severity),
             bbox=None if embedded.boxes is None else rounded_box(embedded.boxes[row]),
         )
-
-
-def upright(image: bytes) -> bytes:
-    """The picture as its camera was held, which its EXIF data tell; most need no change.
-
-    What cannot be read is handed on, for the decoder to say why.
-    """
-    try:
-        with Image.open(io.BytesIO(image)) as picture:
-            # Asking a PNG without EXIF data for them decodes it.
-            no_exif = picture.format == "PNG" and "exif" not in picture.info
-            if no_exif or picture.getexif().get(_ORIENTATION, 1) == 1:
-                return image
-            picture.draft("RGB", (_ENOUGH, _ENOUGH))
-            return encode(np.asarray(ImageOps.exif_transpose(picture).convert("RGB")))
-    except Exception:  # Pillow's parsers raise whatever they run into.
-        return image

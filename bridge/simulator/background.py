@@ -12,9 +12,9 @@ import numpy as np
 from PIL import Image
 
 from bridge.common.errors import InputError
+from bridge.common.files import PICTURE_SUFFIXES, Folders, shown
 from bridge.common.images import UnreadableImage, decode
 
-PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 MAX_BAD_DRAWS = 20
 CELLS = 3
 """The published backgrounds are cells of a grid of 3x3 over square photos."""
@@ -38,11 +38,13 @@ class Backgrounds(Protocol):
     Attributes:
         names: the photos that may be drawn; none where backgrounds are generated.
         rejected: why, by name, for the photos that could not be read.
+        passed_over: what else the folder holds, in words; empty where that is nothing.
         shared: datasets and distractors draw from the same photos.
     """
 
     names: Sequence[str]
     rejected: dict[str, str]
+    passed_over: str
     shared: bool
 
     def sizes(self) -> list[int]:
@@ -60,7 +62,7 @@ class PhotoBackgrounds:
     `shared`.
 
     Args:
-        folder: searched with all its sub-folders.
+        folder: searched with all its sub-folders for `PICTURE_SUFFIXES`, as `Folders` does.
         subset: the half to draw from.
         crop: "aspect" takes the largest part with the proportions of the image (`crop_aspect`),
             "cell" a stretched ninth, as for the published data (`crop_cell`).
@@ -79,14 +81,16 @@ class PhotoBackgrounds:
         self._crop = crop
         self.rejected: dict[str, str] = {}
         if not self._root.is_dir():
-            raise InputError(f"The background folder {self._root} does not exist.")
-        names = sorted(
-            path.relative_to(self._root).as_posix()
-            for path in self._root.rglob("*")
-            if path.suffix.lower() in PHOTO_SUFFIXES and path.is_file()
-        )
+            raise InputError(f"The background folder {shown(self._root)} does not exist.")
+        folders = Folders(self._root, PICTURE_SUFFIXES)
+        names = sorted(Path(path).relative_to(self._root).as_posix() for path in folders.files())
+        self.passed_over = folders.summary()
         if not names:
-            raise InputError(f"The background folder {self._root} holds no photo.")
+            others = f"; passed over: {self.passed_over}" if self.passed_over else ""
+            raise InputError(
+                f"The background folder {shown(self._root)} holds no photo "
+                f"({', '.join(PICTURE_SUFFIXES)}){others}."
+            )
         own = [name for name in names if _subset(name) == subset]
         self.shared = not own
         self.names: Sequence[str] = own or names
@@ -108,11 +112,16 @@ class PhotoBackgrounds:
                     (self._root / name).read_bytes(), at_least=_needed(image_size, self._crop)
                 )
             except (OSError, UnreadableImage) as error:
-                self.rejected[name] = str(error)
+                # The message of an OSError has the path in it, which differs between machines.
+                why = error.strerror if isinstance(error, OSError) else None
+                self.rejected[name] = why or str(error)
                 continue
             crop = crop_aspect if self._crop == "aspect" else crop_cell
             return Background(crop(photo, rng, image_size), name)
-        raise InputError(f"{MAX_BAD_DRAWS} photos in a row of {self._root} could not be read.")
+        raise InputError(
+            f"{MAX_BAD_DRAWS} photos in a row of {shown(self._root)} could not be read, "
+            f"e.g. {name}: {self.rejected[name]}."
+        )
 
 
 def _needed(image_size: tuple[int, int], crop: CropRule) -> tuple[int, int]:
@@ -166,6 +175,7 @@ class ProceduralBackgrounds:
     def __init__(self) -> None:
         self.names: Sequence[str] = ()
         self.rejected: dict[str, str] = {}
+        self.passed_over = ""
         self.shared = False
 
     def sizes(self) -> list[int]:

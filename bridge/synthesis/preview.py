@@ -43,13 +43,14 @@ def preview_rows(
     trajectories: int,
     simulator: SimulatorConfig,
     backgrounds: Backgrounds,
+    unusable: dict[str, str] | None = None,
 ) -> Iterator[PreviewRow]:
     """Trajectories of objects from as many categories as possible, one after the other.
 
-    Every object comes once before any comes again. Objects that cannot be opened and
-    trajectories that pass no filter are skipped.
+    Every object comes once before any comes again. Objects that cannot be opened, which are put
+    into `unusable` with the reason, and trajectories that pass no filter are skipped.
     """
-    unusable: set[str] = set()
+    unusable = {} if unusable is None else unusable
     order = spread(entries, simulator.seed)
     renderer = renderer_for(simulator)
     for trajectory in range(trajectories):
@@ -58,8 +59,8 @@ def preview_rows(
                 continue
             try:
                 mesh = entry.load()
-            except MeshError:
-                unusable.add(entry.object_id)
+            except MeshError as error:
+                unusable[entry.object_id] = str(error)
                 continue
             name = entry.object_id
             samples = simulate(mesh, name, trajectory, simulator, renderer, backgrounds)

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from PIL import Image
 
 from bridge.common.errors import InputError
+from bridge.common.images import decode
 from bridge.index.catalogue import Box, Entry
-from bridge.index.searcher import Found, Hit, upright
+from bridge.index.searcher import Found, Hit
 from bridge.web.app import STATIC
 from bridge.web.templates import render
 from bridge.web.uploads import media_type
@@ -36,7 +37,7 @@ class Row:
 def gallery_row(name: str, image: bytes, found: Found) -> Row:
     """Bring a picture and those that were found onto the page; lost ones are left out."""
     hits = tuple((hit, _stored(hit.entry)) for hit in found.results)
-    return Row(name, None if found.error else _small(upright(image)), found, hits)
+    return Row(name, None if found.error else _small(image), found, hits)
 
 
 def gallery_page(rows: Sequence[Row], index: str) -> str:
@@ -65,11 +66,11 @@ def _small(image: bytes) -> str:
     """A picture as a `data:` address, made smaller where it is large or of a rare type."""
     kind = media_type(image)
     with Image.open(io.BytesIO(image)) as picture:
-        if kind is None or max(picture.size) > _SIDE:
-            picture.draft("RGB", (_SIDE, _SIDE))
-            small = picture.convert("RGB")
-            small.thumbnail((_SIDE, _SIDE))
-            buffer = io.BytesIO()
-            small.save(buffer, "JPEG", quality=85)
-            image, kind = buffer.getvalue(), "image/jpeg"
+        large = max(picture.size) > _SIDE
+    if kind is None or large:
+        small = Image.fromarray(decode(image, at_least=(_SIDE, _SIDE)))
+        small.thumbnail((_SIDE, _SIDE))
+        buffer = io.BytesIO()
+        small.save(buffer, "JPEG", quality=85)
+        image, kind = buffer.getvalue(), "image/jpeg"
     return f"data:{kind};base64,{base64.b64encode(image).decode()}"

@@ -9,6 +9,7 @@ from itertools import islice
 from bridge.blur import NUM_WINDOWS
 from bridge.common import storage
 from bridge.common.errors import InputError
+from bridge.common.files import shown
 from bridge.common.manifest_writer import ManifestWriter
 from bridge.common.progress import duration, progress
 from bridge.dataset.manifest import Adjustment, Manifest, Rejection
@@ -121,6 +122,13 @@ def print_notes(
         notes.append("The photos are too few to divide: datasets and distractors share them.")
     for note in notes:
         print(f"note: {note}")
+    _print_passed_over(config, backgrounds)
+
+
+def _print_passed_over(config: SynthesizeConfig, backgrounds: Backgrounds) -> None:
+    if backgrounds.passed_over:
+        folder = shown(config.backgrounds or "")
+        print(f"note: {folder}: passed over: {backgrounds.passed_over}.")
 
 
 def make_missing_shards(
@@ -206,14 +214,20 @@ def preview(
     entries = choose_objects(config, pool)
     renderer_for(config.simulator)
     storage.prepare_output(config.folder)
-    found = preview_rows(entries, config.trajectories, config.simulator, backgrounds)
+    _print_passed_over(config, backgrounds)
+    unusable: dict[str, str] = {}
+    found = preview_rows(entries, config.trajectories, config.simulator, backgrounds, unusable)
     rows = []
     with progress("preview", number, "trajectories") as counter:
         for row in islice(found, number):
             rows.append(row)
             counter.advance()
     if not rows:
-        raise InputError(f"Not one trajectory of the {len(entries)} objects can be simulated.")
+        name, why = next(iter(unusable.items()), ("", ""))
+        reasons = f": {len(unusable)} do not open, e.g. {name}: {why}" if unusable else ""
+        raise InputError(
+            f"Not one trajectory of the {len(entries)} objects can be simulated{reasons}."
+        )
     if len(rows) < number:
         print(f"note: {len(rows)} trajectories instead of {number}: there are no more to show.")
     buffer = io.BytesIO()

@@ -9,13 +9,16 @@ from dataclasses import replace
 
 from bridge.common import storage
 from bridge.common.errors import InputError
+from bridge.common.files import shown
 from bridge.common.identity import refuse_difference
 from bridge.dataset.manifest import MANIFEST, Manifest, load_manifest, open_manifest
+from bridge.dataset.schema import TEST_SPLIT, TRAIN_SPLIT, VALIDATION_SPLIT
+from bridge.dataset.splits import split_objects
 from bridge.simulator.background import Backgrounds, PhotoBackgrounds, ProceduralBackgrounds
 from bridge.simulator.objects.catalogue import (
     ObjectEntry,
     procedural_objects,
-    scan_meshes,
+    read_collection,
     select_categories,
 )
 from bridge.synthesis.plan import select_objects
@@ -52,20 +55,28 @@ def summary(manifest: Manifest) -> str:
 
 def all_objects(config: SynthesizeConfig) -> list[ObjectEntry]:
     """Every object that there is to choose from."""
+    return _collection(config)[0]
+
+
+def _collection(config: SynthesizeConfig) -> tuple[list[ObjectEntry], str]:
+    """Every object that there is to choose from, and in words what else a mesh folder holds."""
     if config.meshes is not None:
-        found = scan_meshes(storage.absolute(config.meshes))
-        return [replace(entry, rule=config.objects) for entry in found]
+        collection = read_collection(storage.absolute(config.meshes))
+        entries = [replace(entry, rule=config.objects) for entry in collection.entries]
+        return entries, collection.passed_over
     first = 0 if config.kind == "dataset" else DISTRACTOR_INSTANCES_FROM
-    return procedural_objects(config.objects_per_category or 10, config.seed, first)
+    return procedural_objects(config.objects_per_category or 10, config.seed, first), ""
 
 
 def object_pool(config: SynthesizeConfig) -> list[ObjectEntry]:
-    """The objects of the chosen categories that are not excluded.
+    """The objects of the chosen categories that are not excluded; tells what was passed over.
 
     Categories are chosen before objects are excluded, so that distractors have the categories of
     the dataset that they exclude.
     """
-    entries = all_objects(config)
+    entries, passed_over = _collection(config)
+    if passed_over:
+        print(f"note: {shown(config.meshes or '')}: passed over: {passed_over}.")
     if config.categories is not None:
         entries = select_categories(entries, config.categories)
     if config.exclude is not None:
@@ -84,9 +95,42 @@ def choose_objects(
     return select_objects(pool, config.objects_per_category, config.seed, config.kind, unusable)
 
 
+def require_training_objects(config: SynthesizeConfig, pool: Sequence[ObjectEntry]) -> None:
+    """Raise InputError for a dataset whose mesh folder has no category of two objects or more.
+
+    Of a single object nothing goes into train; who asks for one per category wants that.
+    """
+    if config.kind != "dataset" or config.objects_per_category == 1 or config.meshes is None:
+        return
+    sizes = Counter(entry.category for entry in pool)
+    if max(sizes.values(), default=0) < 2:
+        raise InputError(
+            f"Each of the {len(sizes)} categories of {config.meshes} has one object, so that none "
+            "would be left to train on: a category is a folder of several objects."
+        )
+
+
+def _empty_splits(config: SynthesizeConfig, entries: Sequence[ObjectEntry]) -> list[str]:
+    """A sentence on the splits of a dataset that no object falls into."""
+    if config.kind != "dataset":
+        return []
+    members: dict[str, list[str]] = {}
+    for entry in entries:
+        members.setdefault(entry.category, []).append(entry.object_id)
+    filled = set(split_objects(members, config.seed).values())
+    empty = [s for s in (TRAIN_SPLIT, VALIDATION_SPLIT, TEST_SPLIT) if s not in filled]
+    if not empty:
+        return []
+    largest = max(map(len, members.values()), default=0)
+    return [
+        f"No object falls into {' and '.join(empty)}: the largest category has {largest}, and "
+        "each is divided 70/15/15, rounded down but for test (7 are enough for all three)."
+    ]
+
+
 def shortage(config: SynthesizeConfig, entries: Sequence[ObjectEntry]) -> list[str]:
     """Sentences on what the mesh folder is too small for, given the objects to use."""
-    notes = []
+    notes = _empty_splits(config, entries)
     sizes = Counter(entry.category for entry in entries)
     wanted = config.objects_per_category
     if wanted is not None:

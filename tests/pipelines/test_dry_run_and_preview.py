@@ -38,6 +38,19 @@ def test_a_preview_with_fewer_rows_than_asked_for_says_so(
     assert "note" not in capsys.readouterr().out
 
 
+def test_a_preview_of_nothing_usable_says_why(tmp_path: Path) -> None:
+    (tmp_path / "meshes" / "box").mkdir(parents=True)
+    for name in ("a.obj", "b.glb"):
+        (tmp_path / "meshes" / "box" / name).write_text("v 0 0 0\n")
+    config = SynthesizeConfig(
+        out=str(tmp_path / "out"), meshes=str(tmp_path / "meshes"), trajectories=1, image_size=SIZE
+    )
+    with pytest.raises(
+        InputError, match=r"of the 2 objects .*: 2 do not open, e\.g\. box/.: \w+: "
+    ):
+        synthesize.preview(config, 2)
+
+
 def test_dry_run_says_what_would_be_made_and_writes_nothing(
     config: SynthesizeConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -133,7 +134,26 @@ def test_the_command_exits_with_2_for_a_path_that_is_not_there(index: Path) -> N
 def test_named_files_are_taken_whatever_their_suffix(tmp_path: Path) -> None:
     odd = tmp_path / "picture.dat"
     odd.write_bytes(encode(np.zeros((8, 8, 3), np.uint8)))
-    assert list(picture_paths([odd])) == [odd] and list(picture_paths([tmp_path])) == []
+    assert picture_paths([odd]) == ([odd], [])
+    assert picture_paths([tmp_path]) == ([], [f"1 of other types (.dat) in {tmp_path}"])
+
+
+def test_what_is_no_picture_is_passed_over_and_told(tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for name in ("a10.jpg", "a2.png", "._a2.png", "notes.txt"):
+        (folder / name).touch()
+    (folder / "loop").symlink_to(".")
+    odd = Path(os.fsdecode(bytes(tmp_path) + b"/caf\xe9.jpg"))
+    odd.touch()
+    paths, passed_over = picture_paths([odd, folder])
+    assert paths == [folder / "a2.png", folder / "a10.jpg"]
+    assert passed_over == [
+        f"{tmp_path}/caf\\xe9.jpg, whose name cannot be printed",
+        f"1 hidden, 1 linked folders that are there already, 1 of other types (.txt) in {folder}",
+    ]
+    with pytest.raises(InputError, match=r"no pictures \(\.jpg, .*; passed over: .*xe9\.jpg"):
+        search.run(SearchConfig(images=(odd,)))
 
 
 def test_a_search_starts_no_cluster(index: Path, pictures: Path, tmp_path: Path) -> None:

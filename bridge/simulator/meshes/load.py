@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from bridge.simulator.config import ObjectRule
 from bridge.simulator.meshes.gltf import read_gltf
-from bridge.simulator.meshes.materials import Material
 from bridge.simulator.meshes.mesh import Mesh, build_mesh
 from bridge.simulator.meshes.obj import read_obj
 from bridge.simulator.meshes.surface import MeshError, Remark, Surface
@@ -37,7 +35,7 @@ def load_mesh(path: str | Path, objects: ObjectRule = "textured") -> Mesh:
     """
     file = Path(path)
     try:
-        surfaces, remarks = (_read_obj if file.suffix.lower() == ".obj" else read_gltf)(file)
+        surfaces, remarks = (read_obj if file.suffix.lower() == ".obj" else read_gltf)(file)
     except MeshError:
         raise
     # A damaged file fails anywhere in the parsers of the mesh, its JSON and its pictures, each
@@ -71,73 +69,3 @@ def _refuse_plain(
     known = "".join(f" ({reason}: {detail})" for reason, detail in remarks)
     enough = "coloured" if differ else "any"
     raise MeshError("no_texture", f"{lacks}{known}; `objects` {enough} takes it")
-
-
-def _read_obj(file: Path) -> tuple[list[Surface], list[Remark]]:
-    """The surfaces of an .obj file, and what of it could not be had."""
-    import trimesh
-
-    scene, material_of = read_obj(file)
-    remarks: dict[Remark, None] = {}
-    surfaces = []
-    for transform, name in (scene.graph[node] for node in scene.graph.nodes_geometry):
-        part = scene.geometry[name]
-        if isinstance(part, trimesh.Trimesh):
-            material = material_of(part)
-            remarks |= dict.fromkeys(material.remarks)
-            surfaces.append(_surface(part, transform, material))
-            if material.texture is not None and surfaces[-1].texture is None:
-                remarks[("missing_uv", str(name))] = None
-    return surfaces, list(remarks)
-
-
-def _surface(part: Any, transform: np.ndarray, material: Material) -> Surface:
-    """A trimesh geometry in the coordinates of its scene."""
-    linear = transform[:3, :3]
-    normals = written_normals(part)
-    faces = np.asarray(part.faces)
-    if normals is not None:
-        normals = normals @ np.linalg.inv(linear)
-        normals = normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
-    elif np.linalg.det(linear) < 0:
-        faces = faces[:, ::-1]
-    uv = _coordinates(part, material)
-    return Surface(
-        vertices=part.vertices @ linear.T + transform[:3, 3],
-        faces=faces,
-        uv=uv,
-        tint=_tint(part, material),
-        normals=normals,
-        texture=None if uv is None else material.texture,
-    )
-
-
-def written_normals(part: Any) -> np.ndarray | None:
-    """The normals [V, 3] that a file brought for a part; None where it brought none.
-
-    trimesh computes missing ones on access, smooth over every edge, and tells them from those of
-    the file in its private cache only.
-    """
-    return part.vertex_normals if "vertex_normals" in part._cache else None
-
-
-def _coordinates(part: Any, material: Material) -> np.ndarray | None:
-    uv = getattr(part.visual, "uv", None)
-    if material.texture is None or uv is None or len(uv) != len(part.vertices):
-        return None
-    uv = np.asarray(uv, np.float64)
-    if material.uv_transform is None:
-        return uv
-    return uv @ material.uv_transform[:, :2].T + material.uv_transform[:, 2]
-
-
-def _tint(part: Any, material: Material) -> np.ndarray:
-    """Colour of the material times vertex colours, [3] or [V, 3]."""
-    if part.visual.kind == "vertex":
-        colours = part.visual.vertex_colors
-    else:
-        colours = getattr(part.visual, "vertex_attributes", {}).get("color")
-    if colours is None:
-        return material.tint
-    # An extension by scanners, which write what a screen shows.
-    return np.asarray(colours)[:, :3] / 255

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import unquote
 
 import numpy as np
 from PIL import Image
 
+from bridge.common.files import PICTURE_SUFFIXES
+from bridge.common.images import eight_bits, is_see_through
 from bridge.simulator.meshes.mipmaps import MAX_TEXTURE_SIDE, OPAQUE_FROM
 from bridge.simulator.meshes.surface import Remark
+from bridge.simulator.meshes.text import keys, spellings
+from bridge.simulator.meshes.wrap import WrappedTexture
 
 DISPLAY_GAMMA = 1 / 2.2
 
 PICTURE_FOLDERS = ("", "images", "textures", "materials/textures")
 """Where a picture may lie that is not where the file says, from the object's folder."""
+
+_CONFUSED = (*PICTURE_SUFFIXES, ".tga", ".dds", ".psd")
+"""Pictures that are converted now and then, while the files that name them stay as they are."""
 
 
 @dataclass(frozen=True)
@@ -23,14 +33,16 @@ class Material:
 
     Attributes:
         tint: display-space RGB in 0..1, a factor of the texture.
-        texture: uint8 [h, w, 3 or 4] as in `Surface`, or None.
+        texture: as in `Surface`, with what lies beyond its edges, or None.
         uv_transform: [2, 3], applied to (u, v, 1) with v pointing up; None changes nothing.
+        is_invisible: its parts have an opacity of 0.
         remarks: what of it could not be had.
     """
 
     tint: np.ndarray = field(default_factory=lambda: np.ones(3))
-    texture: np.ndarray | None = None
+    texture: WrappedTexture | None = None
     uv_transform: np.ndarray | None = None
+    is_invisible: bool = False
     remarks: tuple[Remark, ...] = ()
 
 
@@ -44,21 +56,36 @@ def display(linear: np.ndarray) -> np.ndarray:
 def find_file(folder: Path, name: str) -> Path | None:
     """The file that a material names, or None.
 
-    Where it is not at the place named, its base name is looked for, in any case, in the folder of
-    the mesh and the one above it, and in their usual folders for pictures.
+    Where it is not at the place named, its base name is looked for, in any case, encoding and form
+    of Unicode, in the folder of the mesh and the one above it, and in their usual folders for
+    pictures; then a picture of that name with another suffix. A percent sign is one, before it is
+    the beginning of a character of a URI.
     """
-    relative = name.strip().strip('"').replace("\\", "/")
-    if relative and (folder / relative).is_file():
-        return folder / relative
-    wanted = relative.rsplit("/", 1)[-1].lower()
+    written = name.strip().strip('"').replace("\\", "/")
+    names = list(dict.fromkeys(one for s in spellings(written) for one in (s, unquote(s))))
+    for relative in filter(None, names):
+        if os.path.isfile(folder / relative):
+            return folder / relative
+    wanted = {key for one in names for key in keys(one.rsplit("/", 1)[-1])} - {""}
+    stems = {os.path.splitext(key)[0] for key in wanted if key.endswith(_CONFUSED)}
+    alike = None
+    for path in _nearby(folder):
+        found = keys(path.name)
+        if found & wanted and path.is_file():
+            return path
+        if alike is None and path.suffix.lower() in PICTURE_SUFFIXES:
+            same = {os.path.splitext(key)[0] for key in found} & stems
+            alike = path if same and path.is_file() else None
+    return alike
+
+
+def _nearby(folder: Path) -> Iterator[Path]:
+    """What is in the folders in which a picture may lie, in the order of their rank."""
     # The folder above is the object's own only where the mesh has a folder of its own.
     roots = [folder, folder.parent] if folder.name in ("meshes", "models") else [folder]
     for place in (root / part for root in roots for part in PICTURE_FOLDERS):
         if place.is_dir():
-            for path in sorted(place.iterdir()):
-                if path.name.lower() == wanted and path.is_file():
-                    return path
-    return None
+            yield from sorted(place.iterdir())
 
 
 def read_picture(picture: Image.Image) -> np.ndarray:
@@ -71,15 +98,8 @@ def read_picture(picture: Image.Image) -> np.ndarray:
     width, height = picture.size
     shrink = MAX_TEXTURE_SIDE / max(width, height)
     picture.draft(None, (int(width * shrink), int(height * shrink)))
-    if picture.mode.startswith("I") or picture.mode == "F":
-        values = np.asarray(picture, np.float64)
-        full = 1 if picture.mode == "F" else 65535
-        grey = np.clip(values / full * 255, 0, 255).astype(np.uint8)
-        return np.repeat(grey[..., None], 3, axis=2)
-    see_through = picture.mode in ("RGBA", "LA", "PA", "La", "RGBa")
-    if see_through or "transparency" in picture.info:
-        return np.asarray(picture.convert("RGBA"))
-    return np.asarray(picture.convert("RGB"))
+    shallow = eight_bits(picture)
+    return np.asarray(shallow.convert("RGBA" if is_see_through(shallow) else "RGB"))
 
 
 def cut_out(texture: np.ndarray, cutoff: float = 0.5) -> np.ndarray:

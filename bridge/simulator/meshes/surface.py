@@ -7,6 +7,8 @@ from typing import Literal
 
 import numpy as np
 
+from bridge.common.images import without_addresses
+
 MeshFault = Literal["unreadable", "no_faces", "no_texture", "bad_geometry"]
 
 Remark = tuple[str, str]
@@ -17,6 +19,8 @@ class MeshError(Exception):
     """An object that cannot be rendered; `reason` is stable and meant for counting."""
 
     def __init__(self, reason: MeshFault, detail: str) -> None:
+        # Details are recorded, and two runs must record the same.
+        detail = without_addresses(detail)
         super().__init__(reason, detail)
         self.reason = reason
         self.detail = detail

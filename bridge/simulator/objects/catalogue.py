@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,15 +9,12 @@ from itertools import pairwise
 from pathlib import Path
 
 from bridge.common.errors import InputError
+from bridge.common.files import shown
 from bridge.simulator.config import ObjectRule
 from bridge.simulator.meshes.load import load_mesh
 from bridge.simulator.meshes.mesh import Mesh
+from bridge.simulator.objects.layouts import read_layout
 from bridge.simulator.objects.procedural import FAMILIES, procedural_mesh
-
-MESH_SUFFIXES = (".glb", ".gltf", ".obj")
-"""Of mesh files, in order of preference."""
-MAX_DEPTH = 3
-"""Levels of folders, from the object's own, in which its mesh is looked for."""
 
 
 @dataclass(frozen=True)
@@ -51,18 +47,36 @@ class ObjectEntry:
         return load_mesh(self.path, self.rule)
 
 
+@dataclass(frozen=True)
+class Collection:
+    """The objects of a mesh folder, sorted by id, and in words what else it holds."""
+
+    entries: list[ObjectEntry]
+    passed_over: str
+
+
 def scan_meshes(folder: str | Path) -> list[ObjectEntry]:
-    """The objects of a mesh collection, sorted by id.
+    """The objects of a mesh collection, as `read_collection`."""
+    return read_collection(folder).entries
+
+
+def read_collection(folder: str | Path) -> Collection:
+    """Find the objects of a mesh collection.
 
     An object is a mesh file `<category>/<object>.glb` (or .gltf, .obj), or a folder
     `<category>/<object>` with a mesh in it. A folder with `models/model_normalized.obj` is a model
-    of ShapeNetCore.v2, which counts only if it has an `images` folder, that is, textures. Objects
-    without a level of categories (mesh files in the folder itself, or Google Scanned Objects'
-    `<object>/meshes/model.obj`) are of one category with the folder's own name.
+    of ShapeNetCore.v2, which counts only if it has an `images` folder, that is, textures.
 
-    Of several meshes of one object the least deep counts, a file before a folder of its name; at
-    one depth the first by name; of one name .glb before .gltf before .obj. Names that begin with
-    "." or "__" or cannot be printed are passed over.
+    Objects without a level of categories are of one category with the folder's own name: mesh
+    files in the folder itself, and folders of one object each. A folder is one object's where its
+    meshes have a usual name (`scene.gltf`, `textured.obj`), the folder's own or, in three folders
+    or more, the same name; or where they lie in subfolders for resolutions and formats
+    (`google_16k`, `glTF-Binary`, `meshes`) alone.
+
+    Of several meshes of one object (names that differ in a resolution such as `_2k` or `_low` are
+    such) the least deep counts, a file before a folder of its name; at one depth the first by name;
+    of one name .glb before .gltf before .obj. What `bridge.common.files.Folders` passes over does
+    not count.
 
     Raises:
         InputError: the folder is missing or holds no mesh, its own name cannot be printed but is
@@ -71,30 +85,29 @@ def scan_meshes(folder: str | Path) -> list[ObjectEntry]:
     """
     root = Path(folder)
     if not root.is_dir():
-        raise InputError(f"The mesh folder {root} does not exist.")
-    subfolders, meshes = _listing(str(root))
-    objects = [path for path in subfolders if _is_object(path)]
-    crowded: list[str] = []
-    entries = _category(str(root), objects, meshes, crowded)
-    for path in set(subfolders) - set(objects):
-        entries += _category(path, *_listing(path), crowded)
-    if not entries:
+        raise InputError(f"The mesh folder {shown(root)} does not exist.")
+    layout, passed_over = read_layout(root)
+    if not layout.objects:
+        others = f"; passed over: {passed_over}" if passed_over else ""
         raise InputError(
-            f"The mesh folder {root} holds no <category>/<object>.glb, .gltf or .obj file, "
-            "no <category>/<object> folder with one, and no ShapeNet model with textures."
+            f"The mesh folder {shown(root)} holds no <category>/<object>.glb, .gltf or .obj file, "
+            f"no <category>/<object> folder with one, and no ShapeNet model with textures{others}."
         )
-    if len(crowded) > max(1, len(entries) // 2):
+    if len(layout.crowded) > max(1, len(layout.objects) // 2):
         raise InputError(
-            f"Most objects of {root} would be folders of several meshes, such as {crowded[0]}: "
-            "name the folder one level down."
+            f"Most objects of {root} would be folders of several meshes, such as "
+            f"{layout.crowded[0]}: name the folder one level down."
         )
+    entries = [
+        ObjectEntry(f"{category}/{name}", category, path) for category, name, path in layout.objects
+    ]
     entries.sort(key=lambda entry: (entry.object_id, entry.path))
     for one, other in pairwise(entries):
         if one.object_id == other.object_id:
             raise InputError(
                 f"Both {one.path} and {other.path} would be the object {one.object_id}."
             )
-    return entries
+    return Collection(entries, passed_over)
 
 
 def select_categories(entries: Sequence[ObjectEntry], number: int) -> list[ObjectEntry]:
@@ -117,64 +130,3 @@ def procedural_objects(per_category: int, seed: int, first: int = 0) -> list[Obj
         for category in sorted(FAMILIES)
         for instance in range(first, first + per_category)
     ]
-
-
-def _category(
-    folder: str, subfolders: Sequence[str], meshes: Sequence[str], crowded: list[str]
-) -> list[ObjectEntry]:
-    """The objects in subfolders and mesh files of a category, which has the folder's name.
-
-    Subfolders with several meshes to choose from are added to `crowded`.
-    """
-    category = Path(folder).resolve().name
-    found = [(Path(mesh).stem, mesh) for mesh in meshes]
-    for path in subfolders:
-        choice = _meshes_of(path)
-        found += [(Path(path).name, mesh) for mesh in choice[:1]]
-        crowded += [path] if len({Path(mesh).stem for mesh in choice}) > 1 else []
-    if found and not category.isprintable():
-        raise InputError(f"The name {category!r} cannot be part of an id; rename {folder!r}.")
-    paths: dict[str, str] = {}
-    for name, path in found:
-        paths.setdefault(name, path)
-    return [ObjectEntry(f"{category}/{name}", category, path) for name, path in paths.items()]
-
-
-def _is_object(folder: str) -> bool:
-    """Whether a folder is one object's rather than a category's, as its subfolders are named."""
-    parts = (os.path.join(folder, name) for name in ("meshes", "models"))
-    return any(os.path.isdir(part) and _listing(part)[1] for part in parts)
-
-
-def _meshes_of(folder: str) -> list[str]:
-    """The mesh files that an object's folder may stand for, the preferred one first."""
-    shapenet = os.path.join(folder, "models", "model_normalized.obj")
-    if os.path.isfile(shapenet):
-        return [shapenet] if os.path.isdir(os.path.join(folder, "images")) else []
-    level = [folder]
-    for _ in range(MAX_DEPTH):
-        listings = [_listing(path) for path in level]
-        meshes = [mesh for _, found in listings for mesh in found]
-        if meshes:
-            return meshes
-        level = [path for subfolders, _ in listings for path in subfolders]
-    return []
-
-
-def _listing(folder: str) -> tuple[list[str], list[str]]:
-    """Paths of the subfolders and of the mesh files in a folder, in order of preference."""
-    subfolders, meshes = [], []
-    with os.scandir(folder) as items:
-        for item in sorted(items, key=lambda item: item.name):
-            if item.name.startswith((".", "__")) or not item.name.isprintable():
-                continue
-            if item.is_dir():
-                subfolders.append(item.path)
-            elif item.name.lower().endswith(MESH_SUFFIXES):
-                meshes.append(item.path)
-    return subfolders, sorted(meshes, key=_preference)
-
-
-def _preference(mesh: str) -> tuple[str, int]:
-    name, suffix = os.path.splitext(mesh)
-    return name, MESH_SUFFIXES.index(suffix.lower())

@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import sys
 import time
+from pathlib import Path
 from threading import Thread
 
 import numpy as np
@@ -17,6 +18,7 @@ from bridge.common.images import (
     UnreadableImage,
     decode,
     decode_batch,
+    eight_bits,
     encode,
 )
 
@@ -201,3 +203,123 @@ def test_batches_average_when_they_shrink() -> None:
     expected = picture().reshape(24, 2, 32, 2, 3).mean(axis=(1, 3))
     inner = (slice(1, -1), slice(1, -1))
     assert np.abs(batch[0][inner] - expected[inner]).max() <= 1.5
+
+
+def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+TURNS = {
+    1: lambda a: a,
+    2: np.fliplr,
+    3: lambda a: np.rot90(a, 2),
+    4: np.flipud,
+    5: lambda a: a.swapaxes(0, 1),
+    6: np.rot90,
+    7: lambda a: np.rot90(a, 2).swapaxes(0, 1),
+    8: lambda a: np.rot90(a, 3),
+}
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("orientation", TURNS)
+def test_pictures_are_shown_as_their_camera_was_held(kind: str, orientation: int) -> None:
+    upright = shape((64, 96))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored = Image.fromarray(np.ascontiguousarray(TURNS[orientation](upright)))
+    options = {} if kind in ("PNG", "TIFF") else {"quality": 95}
+    data = encoded(stored, kind, exif=exif.tobytes() if kind != "TIFF" else exif, **options)
+    assert decode(data).shape == upright.shape
+    assert np.abs(decode(data).astype(int) - upright).mean() < 4
+    smaller = decode(data, (32, 48)).astype(int)
+    assert np.abs(smaller - decode(encoded(Image.fromarray(upright)), (32, 48))).mean() < 4
+    assert decode(data, at_least=(20, 40)).shape[:2] in ((32, 48), (64, 96))
+    assert np.array_equal(batch_of(data, size=(16, 24))[0], decode(data, (16, 24), (32, 48)))
+
+
+def test_an_upright_photo_with_notes_takes_the_short_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    exif = Image.Exif()
+    exif[0x010F] = "a camera"
+    data = encoded(Image.fromarray(shape((48, 64))), "JPEG", exif=exif)
+    expected = decode(data)
+    monkeypatch.setattr(images, "decode", None)
+    assert np.array_equal(batch_of(data, size=(48, 64))[0], expected)
+
+
+def test_deep_greys_are_scaled_to_their_range() -> None:
+    grey = picture()[..., 0]
+    expected = decode(encoded(Image.fromarray(grey)))
+    deep = {
+        "16 bits": Image.fromarray(grey.astype(np.uint16) * 257),
+        "32 bits": Image.fromarray(grey.astype(np.int32) * 257),
+        "32 bits, few used": Image.fromarray(grey.astype(np.int32)),
+        "floats to 1": Image.fromarray(grey.astype(np.float32) / 255),
+        "floats to 255": Image.fromarray(grey.astype(np.float32)),
+        "floats to 65535": Image.fromarray(grey.astype(np.float32) * 257),
+    }
+    for name, image in deep.items():
+        assert np.array_equal(decode(encoded(image, "TIFF")), expected), name
+    assert np.array_equal(decode(encoded(deep["16 bits"])), expected)
+
+
+def test_other_ranges_are_those_of_the_values() -> None:
+    values = np.array([[-5.0, 0, np.nan, 5]], np.float32)
+    assert np.asarray(eight_bits(Image.fromarray(values))).tolist() == [[0, 128, 128, 255]]
+    large = Image.fromarray(np.array([[100_000, 300_000]], np.int32))
+    assert np.asarray(eight_bits(large)).tolist() == [[0, 255]]
+    flat = Image.fromarray(np.full((2, 2), 1e6, np.float32))
+    assert not np.asarray(eight_bits(flat)).any()
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("hidden", [(0, 0, 0), (255, 0, 255)])
+def test_what_is_transparent_lies_on_white(kind: str, hidden: tuple[int, int, int]) -> None:
+    pixels = np.zeros((16, 16, 4), np.uint8)
+    pixels[..., :3] = hidden
+    pixels[4:12, 4:12] = (10, 20, 30, 255)
+    pixels[0, 0] = (0, 0, 0, 51)
+    options = {"lossless": True, "exact": True} if kind == "WEBP" else {}
+    found = decode(encoded(Image.fromarray(pixels), kind, **options)).copy()
+    assert found[0, 0].tolist() == [204] * 3
+    assert (found[4:12, 4:12] == (10, 20, 30)).all()
+    found[0, 0] = 255
+    found[4:12, 4:12] = 255
+    assert (found == 255).all()
+
+
+def test_transparent_colours_of_a_palette_and_of_greys_lie_on_white() -> None:
+    palette = Image.new("P", (2, 1), 0)
+    palette.putpalette([9, 9, 9, 1, 2, 3])
+    palette.putpixel((1, 0), 1)
+    assert decode(encoded(palette, transparency=0)).tolist() == [[[255] * 3, [1, 2, 3]]]
+    assert decode(encoded(palette, "GIF", transparency=0)).tolist() == [[[255] * 3, [1, 2, 3]]]
+    grey = Image.fromarray(np.array([[7, 8]], np.uint8))
+    assert decode(encoded(grey, transparency=7)).tolist() == [[[255] * 3, [8] * 3]]
+    assert decode(encoded(grey.convert("LA"))).tolist() == [[[7] * 3, [8] * 3]]
+
+
+def test_reasons_name_no_place_in_memory() -> None:
+    with pytest.raises(UnreadableImage, match="UnidentifiedImageError") as caught:
+        decode(b"not a picture")
+    assert "0x" not in str(caught.value) and "BytesIO" not in str(caught.value)
+
+
+def test_the_photos_of_the_cases(shared_photos: Path) -> None:
+    found = {
+        path.name: decode(path.read_bytes())
+        for path in shared_photos.iterdir()
+        if path.name != "trunc.jpg"
+    }
+    grey = found["grey8.png"]
+    assert grey.min() == 0 and grey.max() == 235
+    assert np.array_equal(found["grey16.png"], grey) and np.array_equal(found["float.tif"], grey)
+    black, magenta = found["rgba_hidden_black.png"], found["rgba_hidden_magenta.png"]
+    assert np.array_equal(black, magenta) and (black[0, 0] == 255).all()
+    assert (found["palette_trns.png"][-1, 0] == 255).all()
+    assert found["exif6.jpg"].shape == found["cmyk.jpg"].shape == (240, 320, 3)
+    # One picture, turned or in inks: the sky is above.
+    assert np.abs(found["exif6.jpg"].astype(int) - found["cmyk.jpg"]).mean() < 12
+    assert (found["exif6.jpg"][10, 150] > (80, 140, 220)).all()

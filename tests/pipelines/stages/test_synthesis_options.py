@@ -12,7 +12,12 @@ from bridge.dataset.manifest import Manifest, ShardResult
 from bridge.dataset.shards import ShardRecord
 from bridge.simulator import ObjectEntry
 from bridge.simulator.config import Realism
-from pipelines.stages.synthesis_inputs import choose_objects, object_pool, shortage
+from pipelines.stages.synthesis_inputs import (
+    choose_objects,
+    object_pool,
+    require_training_objects,
+    shortage,
+)
 from pipelines.stages.synthesis_options import (
     LATER_OPTIONS,
     SynthesizeConfig,
@@ -210,3 +215,41 @@ def test_small_collections_are_told(tmp_path: Path) -> None:
         "1 of 2 categories have fewer than 70 objects left."
     ]
     assert shortage(SynthesizeConfig(), candidates(SynthesizeConfig())) == []
+
+
+def test_splits_without_an_object_are_told(tmp_path: Path) -> None:
+    few = SynthesizeConfig(meshes=scanned(tmp_path / "few", a=3, b=1))
+    (note,) = shortage(few, candidates(few))
+    assert note.startswith("No object falls into validation: the largest category has 3")
+    enough = SynthesizeConfig(meshes=scanned(tmp_path / "enough", a=7, b=1))
+    assert shortage(enough, candidates(enough)) == []
+    distractors = replace(few, kind="distractors")
+    assert not any("falls into" in note for note in shortage(distractors, candidates(distractors)))
+
+
+def test_a_dataset_with_nothing_to_train_on_is_refused(tmp_path: Path) -> None:
+    single = SynthesizeConfig(meshes=scanned(tmp_path / "single", a=1, b=1, c=1))
+    with pytest.raises(InputError, match="the 3 categories of .*single has one object"):
+        require_training_objects(single, candidates(single))
+    for wanted in (
+        replace(single, kind="distractors"),
+        replace(single, objects_per_category=1),
+        replace(single, meshes=scanned(tmp_path / "pair", a=1, b=2)),
+        SynthesizeConfig(objects_per_category=1),
+    ):
+        require_training_objects(wanted, candidates(wanted))
+
+
+def test_what_a_mesh_folder_holds_besides_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    meshes = scanned(tmp_path / "meshes", a=7)
+    candidates(SynthesizeConfig(meshes=meshes))
+    assert capsys.readouterr().out == ""
+    (tmp_path / "meshes" / "loop").symlink_to(".")
+    (tmp_path / "meshes" / "a" / "x.fbx").touch()
+    candidates(SynthesizeConfig(meshes=meshes))
+    assert capsys.readouterr().out == (
+        f"note: {meshes}: passed over: 1 linked folders that are there already, "
+        "1 of other types (.fbx).\n"
+    )

@@ -11,7 +11,7 @@ from trimesh.visual.material import PBRMaterial, SimpleMaterial
 from trimesh.visual.texture import TextureVisuals
 
 from bridge.simulator.config import ObjectRule
-from bridge.simulator.meshes.load import load_mesh, written_normals
+from bridge.simulator.meshes.load import load_mesh
 from bridge.simulator.meshes.mesh import Mesh
 from bridge.simulator.meshes.surface import MeshError
 from bridge.simulator.renderers.lighting import Lighting
@@ -103,19 +103,6 @@ def test_parts_are_placed_by_the_scene(tmp_path: Path) -> None:
     a, b, c = mesh.vertices[mesh.faces].swapaxes(0, 1)
     assert (np.cross(b - a, c - a) * mesh.normals[mesh.faces[:, 0]]).sum(axis=1).min() > 0
     assert sorted(mesh.normals[:, 2].round(3).tolist()) == [1.0] * 8
-
-
-def test_trimesh_tells_normals_of_a_file_from_its_own(tmp_path: Path) -> None:
-    """Fails where trimesh changes its private cache: see `written_normals`."""
-    given = np.tile([0.0, 0.6, 0.8], (4, 1))
-    for normals in (None, given):
-        part = trimesh.Trimesh(CORNERS, FACES, vertex_normals=normals, process=False)
-        path = tmp_path / "a.obj"
-        path.write_text(part.export(file_type="obj", include_normals=normals is not None))
-        (read,) = trimesh.load_scene(path, process=False).geometry.values()
-        found = written_normals(read)
-        assert (found is None) == (normals is None)
-        assert found is None or np.abs(found - given).max() < 1e-6
 
 
 def test_normals_of_the_file_are_used(tmp_path: Path) -> None:
