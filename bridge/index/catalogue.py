@@ -10,15 +10,19 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import ArrayLike, NDArray
 
-from bridge.common import storage
 from bridge.common.errors import InputError
-from bridge.common.reading import reading
 from bridge.dataset.roles import DISTRACTOR, QUERY
 from bridge.dataset.shards import read_image
-from bridge.index.folder import IndexManifest, PartRecord, RowReader, read_part
+from bridge.index.folder import (
+    IndexManifest,
+    PartRecord,
+    RowReader,
+    checked,
+    open_part,
+    read_part,
+)
 
 Box = tuple[float, float, float, float]
 """cx, cy, w, h in units of the image size."""
@@ -156,10 +160,8 @@ class Catalogue:
             yield from pool.map(self._read_labels, self._manifest.searched_parts)
 
     def _read_labels(self, part: PartRecord) -> pa.Table:
-        path = storage.join(self._index, part.path)
-        filesystem, inner = storage.filesystem(path)
-        with reading(path), filesystem.open_input_file(inner) as file:
-            return pq.ParquetFile(file).read(["blur_level", "object_id"])
+        with open_part(self._index, part, self._manifest.dimension) as parquet:
+            return checked(parquet.read(["blur_level", "object_id"]))
 
 
 _COLUMNS = ["object_id", "image_id", "blur_level", "blur_severity", "bbox", "role", "shard", "row"]

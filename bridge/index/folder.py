@@ -11,7 +11,8 @@ those parts whose role is searched, in this order.
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, Literal
@@ -45,6 +46,7 @@ FAISS_FILE = "index.faiss"
 SEARCHED = (DATABASE, DISTRACTOR)
 """Roles of the rows in `index.faiss`."""
 
+_NULLABLE = ("blur_severity", "predicted_blur_severity", "bbox", "predicted_bbox")
 _REMEDY = "delete it and run build_index.py again"
 
 ROWS_PER_GROUP = 4096
@@ -299,7 +301,36 @@ def read_part(index: str, part: PartRecord, columns: Sequence[str] | None = None
     """One part of an index, or some of its columns; InputError as `part_bytes`."""
     data = part_bytes(index, part)
     with reading(storage.join(index, part.path), _REMEDY):
-        return pq.read_table(io.BytesIO(data), columns=columns)
+        return checked(pq.read_table(io.BytesIO(data), columns=columns))
+
+
+@contextmanager
+def open_part(index: str, part: PartRecord, dimension: int) -> Iterator[pq.ParquetFile]:
+    """A part for reading a little of it in the block, its hash not compared.
+
+    Raises:
+        InputError: it is missing or damaged, also where that shows in the block, or has other rows
+            or columns than its manifest says.
+    """
+    path = storage.join(index, part.path)
+    filesystem, inner = storage.filesystem(path)
+    with (
+        reading(path, _REMEDY),
+        filesystem.open_input_file(inner) as file,
+        pq.ParquetFile(file) as parquet,
+    ):
+        shape = parquet.metadata.num_rows, parquet.schema_arrow.remove_metadata()
+        if shape != (part.rows, descriptor_schema(dimension)):
+            raise ValueError("other rows or columns than its manifest says")
+        yield parquet
+
+
+def checked(table: pa.Table) -> pa.Table:
+    """A part, or some of its columns; ValueError where what must be there is null."""
+    for name in table.column_names:
+        if name not in _NULLABLE and table[name].null_count:
+            raise ValueError(f"it lacks values in its column {name}")
+    return table
 
 
 def descriptor_matrix(table: pa.Table) -> np.ndarray:
@@ -341,6 +372,7 @@ class RowReader:
 
     def __init__(self, index: str, manifest: IndexManifest) -> None:
         self._index, self._parts = index, manifest.searched_parts
+        self._dimension = manifest.dimension
         self._first = np.cumsum([0, *(part.rows for part in self._parts)])
         self._group = lru_cache(_CACHED_GROUPS)(self._read_group)
 
@@ -359,14 +391,9 @@ class RowReader:
         return {name: values[place] for name, values in self._group(part, group).items()}
 
     def _read_group(self, part: int, group: int) -> dict[str, list[Any]]:
-        path = storage.join(self._index, self._parts[part].path)
-        filesystem, inner = storage.filesystem(path)
-        with reading(path, _REMEDY), filesystem.open_input_file(inner) as file:
-            parquet = pq.ParquetFile(file)
-            if not set(descriptor_schema(1).names) <= set(parquet.schema_arrow.names):
-                raise InputError(f"{path} has not the columns of an index.")
+        with open_part(self._index, self._parts[part], self._dimension) as parquet:
             names = [name for name in parquet.schema_arrow.names if name != "descriptor"]
-            return parquet.read_row_group(group, columns=names).to_pydict()
+            return checked(parquet.read_row_group(group, columns=names)).to_pydict()
 
 
 def model_of(manifest: IndexManifest, override: str | None = None) -> str:

@@ -61,17 +61,19 @@ def claimed(folder: str | Path) -> Iterator[str]:
     """
     is_new = not storage.exists(storage.absolute(folder))
     path = storage.prepare_output(folder)
-    with _lock(path):
-        _sweep(path)
-        try:
-            yield path
-        except KeyboardInterrupt:
-            _stop_workers()
+    try:
+        with _lock(path):
             _sweep(path)
-            raise
-    if is_new and not storage.is_uri(path):
-        with contextlib.suppress(OSError):
-            os.rmdir(path)
+            try:
+                yield path
+            except KeyboardInterrupt:
+                _stop_workers()
+                _sweep(path)
+                raise
+    finally:
+        if is_new and not storage.is_uri(path):
+            with contextlib.suppress(OSError):
+                os.rmdir(path)
 
 
 def _lock(folder: str) -> AbstractContextManager[None]:
