@@ -68,7 +68,7 @@ class ServeConfig:
 
 
 def run(config: ServeConfig) -> None:
-    """Serve until interrupted."""
+    """Serve until interrupted, or told to end by SIGTERM, which is no failure."""
     signals: list[int] = []
     with service(config) as address:
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -78,6 +78,8 @@ def run(config: ServeConfig) -> None:
         while not signals:
             time.sleep(0.2)
         print("stopping", flush=True)
+    if signals[0] == signal.SIGINT:
+        raise KeyboardInterrupt
 
 
 @contextlib.contextmanager

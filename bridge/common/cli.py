@@ -6,6 +6,7 @@ traceback), 130 interrupted.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import dataclasses
 import errno
@@ -21,6 +22,9 @@ import tyro
 from bridge.common.errors import Failed, InputError
 
 Config = TypeVar("Config")
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C."""
 
 _PARAMETER = re.compile(r"`([a-z]\w*)`")
 
@@ -72,7 +76,14 @@ def guarded(command: Callable[[], Any], options: Mapping[str, str] | None = None
         # A name that the terminal has no letters for is no reason to end.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    sys.exit(_code_of(command, options))
+    # Ray would start a cluster for whoever asks it anything once ours has been left.
+    os.environ.setdefault("RAY_ENABLE_AUTO_CONNECT", "0")
+    code = _code_of(command, options)
+    if code == INTERRUPTED:
+        # Threads that were in the middle of something can bring the interpreter down at its end.
+        atexit._run_exitfuncs()
+        os._exit(code)
+    sys.exit(code)
 
 
 def _code_of(command: Callable[[], Any], options: Mapping[str, str] | None) -> int:
@@ -98,7 +109,7 @@ def _code_of(command: Callable[[], Any], options: Mapping[str, str] | None) -> i
         return 1
     except KeyboardInterrupt:
         _tell("the same command continues from here.", "interrupted")
-        return 130
+        return INTERRUPTED
     return 0
 
 

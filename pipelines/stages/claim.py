@@ -170,6 +170,8 @@ def _stop_workers() -> None:
     """No process of this command's works on when it is told that nothing does."""
     if ray := sys.modules.get("ray"):
         ray.shutdown()
+        # The kernel lets go of a killed process's locks a moment later.
+        time.sleep(0.1)
 
 
 def _sweep(folder: str) -> None:
@@ -177,6 +179,19 @@ def _sweep(folder: str) -> None:
     if storage.is_uri(folder):
         return
     for place, _, files in os.walk(folder):
-        for name in filter(_TEMPORARY.fullmatch, files):
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(os.path.join(place, name))
+        for name in files:
+            path = os.path.join(place, name)
+            inside = name == FILE and place != folder
+            if _TEMPORARY.fullmatch(name) or (inside and _is_left(path)):
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(path)
+
+
+def _is_left(path: str) -> bool:
+    """Whether a claim's process has ended."""
+    try:
+        with open(path) as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True

@@ -106,8 +106,8 @@ def _started_here() -> str | None:
 
 def _check_answers(found: str) -> None:
     """InputError where nobody listens at an address."""
-    place = urlsplit(found if "://" in found else f"ray://{found}")
     try:
+        place = urlsplit(found if "://" in found else f"ray://{found}")
         host, port = place.hostname, place.port
     except ValueError:
         host = port = None
@@ -151,6 +151,9 @@ def _quieten() -> None:
     context.enable_progress_bars = False
     # An error of a worker keeps its type, which decides the exit code.
     context.raise_original_map_exception = True
+    if not _TALKATIVE:
+        # Of attempts that it makes once more Ray tells in the driver's output in any case.
+        ray._private.worker.print_to_stdstream = lambda *_, **__: None
     for name in ("ray.data", "ray._private.authentication", "ray.tune", "ray.train"):
         logging.getLogger(name).setLevel(logging.ERROR)
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from bridge.training.presets import PRESETS, Preset
 from bridge.training.run_log import read_metrics
 from bridge.training.validation import CHOICE
 from pipelines.stages.train_options import TrainConfig, trainings
+from tests.test_no_pickle import Bomb
 from tune import search, trials
 from tune.search import SearchConfig
 
@@ -65,9 +67,22 @@ def test_search_writes_the_best_trial_and_continues(
     assert best["config"]["contrastive_range"] in (1, 3, 5)
     assert json.loads((tmp_path / "out" / "best.json").read_text()) == best
     assert best["command"] in capsys.readouterr().out
+    # Tune's own state is not kept, and what lies in its place is not read.
+    assert not (tmp_path / "out" / "tune").exists()
+    (tmp_path / "out" / "tune").mkdir()
+    for name in ("tuner.pkl", "trainable.pkl", "searcher-state.pkl"):
+        (tmp_path / "out" / "tune" / name).write_bytes(pickle.dumps(Bomb(tmp_path / "marker")))
     # The same command again runs no trial and comes to the same result.
     before = [(trial / "metrics.jsonl").stat().st_mtime_ns for trial in trials]
     assert search.run(config) == best
     assert [(trial / "metrics.jsonl").stat().st_mtime_ns for trial in trials] == before
+    # A trial that is not done is done again, from its last checkpoint; the others are not.
+    (record, other) = (trial / "trial.json" for trial in trials)
+    known = json.loads(record.read_text())
+    record.write_text(json.dumps(known | {"outcome": "running", "scores": []}))
+    assert search.run(config) == best
+    assert json.loads(record.read_text()) == known
+    assert json.loads(other.read_text())["outcome"] in ("finished", "stopped")
+    assert not (tmp_path / "marker").exists()
     with pytest.raises(InputError, match="epochs 1 instead of 2"):
         search.run(replace(config, epochs=2))

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import errno
+import subprocess
+import sys
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -7,7 +10,7 @@ import pytest
 import tyro
 
 from bridge.common import cli
-from bridge.common.errors import InputError
+from bridge.common.errors import Failed, InputError
 from bridge.common.record import Count, check
 
 
@@ -79,7 +82,10 @@ def test_unknown_preset_names_the_known_ones() -> None:
     [
         (InputError("The folder x is empty."), 2, "error: The folder x is empty.\n"),
         (InputError("`batch_size` must be at least 1."), 2, "error: --batch-size must be at least"),
-        (KeyboardInterrupt(), 130, "continues"),
+        (Failed("The disk x came off."), 1, "error: The disk x came off.\n"),
+        (OSError(errno.ENOSPC, "", "a/b"), 1, "error: a/b: there is no room left. What was"),
+        (OSError(errno.EROFS, "", "a/b"), 1, "error: a/b: it can only be read. What was"),
+        (InputError("No \x1b[31m here."), 2, "error: No \\x1b[31m here.\n"),
     ],
 )
 def test_exit_codes(
@@ -92,6 +98,20 @@ def test_exit_codes(
         cli.guarded(command)
     assert exit_info.value.code == code
     assert text in capsys.readouterr().err
+
+
+def test_an_interrupted_command_says_how_to_go_on_and_does_what_is_done_at_exit() -> None:
+    source = """
+import atexit
+from bridge.common import cli
+def command():
+    raise KeyboardInterrupt
+atexit.register(print, "at exit", flush=True)
+cli.guarded(command)
+"""
+    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (130, "at exit\n")
+    assert done.stderr == "interrupted: the same command continues from here.\n"
 
 
 def test_success_is_zero_and_other_errors_keep_their_traceback() -> None:
