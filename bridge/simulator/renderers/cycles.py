@@ -304,7 +304,7 @@ class _Blender:
         return images
 
     def _receive(self) -> Arrays:
-        with np.load(io.BytesIO(self._connection.recv_bytes())) as arrays:
+        with np.load(io.BytesIO(self._connection.recv_bytes()), allow_pickle=False) as arrays:
             return dict(arrays)
 
     def _last_words(self) -> str:

@@ -65,7 +65,7 @@ def _send(connection: Connection, arrays: dict[str, Any]) -> None:
 
 
 def _receive(connection: Connection) -> Arrays:
-    with np.load(io.BytesIO(connection.recv_bytes())) as arrays:
+    with np.load(io.BytesIO(connection.recv_bytes()), allow_pickle=False) as arrays:
         return dict(arrays)
 
 
