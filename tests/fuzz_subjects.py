@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -171,10 +172,20 @@ SUBJECTS = {
 
 def import_all() -> None:
     """Import what readers need, so that each child has it; nothing may start a thread."""
-    import faiss  # noqa: F401
-    import ray.train  # noqa: F401
-
-    import tune.search  # noqa: F401
+    for name in (
+        "bridge.dataset.cache",
+        "bridge.evaluation.protocols",
+        "bridge.index.search",
+        "bridge.index.searcher",
+        "bridge.model.checkpoint",
+        "bridge.model.embedding",
+        "pipelines.stages.embedding_plan",
+        "pipelines.stages.train_worker",
+        "pipelines.stages.training",
+        "tests.fuzz_make",
+        "tune.search",
+    ):
+        import_module(name)
 
 
 def main(folder: Path) -> None:
