@@ -76,6 +76,8 @@ def run(config: SearchConfig) -> list[dict[str, Any]]:
             f"The folders named with --images hold no pictures ({', '.join(PICTURE_SUFFIXES)})"
             f"{others}."
         )
+    if config.html is not None:
+        storage.prepare_file(config.html)
     for note in passed_over:
         print(f"passed over: {note}", file=sys.stderr)
     from bridge.index.searcher import Searcher

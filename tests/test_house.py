@@ -18,11 +18,11 @@ ROOT = Path(__file__).parents[1]
 FLOORS: dict[str, int] = {
     "bridge.blur": 1,
     "bridge.common": 1,
-    "bridge.metrics": 1,
+    "bridge.metrics": 2,
     "bridge.dataset": 2,
     "bridge.model": 2,
     "bridge.simulator": 2,
-    "bridge.report": 2,
+    "bridge.report": 3,
     "bridge.synthesis": 3,
     "bridge.training": 3,
     "bridge.index": 3,

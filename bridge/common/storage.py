@@ -150,6 +150,25 @@ def prepare_output(folder: str | Path) -> str:
     return path
 
 
+def prepare_file(path: str | Path) -> str:
+    """Prove that a file can be written, before any work is done; it stays as it is.
+
+    Returns the absolute path. Raises InputError where it is a folder or cannot be written.
+    """
+    found = absolute(path)
+    if is_uri(path):
+        return found
+    if os.path.isdir(found):
+        raise InputError(f"{found} is a folder, not a file to write.")
+    folder = Path(found).parent
+    while not folder.exists():
+        folder = folder.parent
+    # Files are replaced by new ones, so that their own permissions do not matter.
+    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        raise InputError(f"{path} cannot be written: {folder} is no folder to write in.")
+    return found
+
+
 def sha256(data: bytes | memoryview) -> str:
     """Hex digest of some bytes."""
     return hashlib.sha256(data).hexdigest()
