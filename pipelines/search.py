@@ -41,7 +41,7 @@ class SearchConfig:
     """What to look for, and where."""
 
     images: tuple[Path, ...]
-    """Pictures to search with, and folders with such."""
+    """Pictures to search with, and folders with such; `./-a.jpg` for a name with a dash first."""
     index: str = "indexes/bridge"
     """The index to search."""
     top: Count = TOP

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from bridge.common.errors import InputError
+from bridge.common.files import shown
 
 # Paths are joined while options are read; Arrow is imported where a file is touched.
 if TYPE_CHECKING:
@@ -136,7 +138,7 @@ def prepare_output(folder: str | Path) -> str:
 
     Returns the absolute path. Raises InputError where it is a file or cannot be written.
     """
-    path = absolute(folder)
+    path = _printable(folder)
     fs, inner = filesystem(path)
     probe = join(inner, f".write-test-{uuid4().hex[:8]}")
     try:
@@ -155,7 +157,7 @@ def prepare_file(path: str | Path) -> str:
 
     Returns the absolute path. Raises InputError where it is a folder or cannot be written.
     """
-    found = absolute(path)
+    found = _printable(path)
     if is_uri(path):
         return found
     if os.path.isdir(found):
@@ -166,6 +168,14 @@ def prepare_file(path: str | Path) -> str:
     # Files are replaced by new ones, so that their own permissions do not matter.
     if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
         raise InputError(f"{path} cannot be written: {folder} is no folder to write in.")
+    return found
+
+
+def _printable(path: str | Path) -> str:
+    """The absolute path, which a terminal shows and does not obey, and Arrow can encode."""
+    found = absolute(path)
+    if re.search(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]", found):
+        raise InputError(f"The name {shown(found)} has letters that cannot be printed.")
     return found
 
 

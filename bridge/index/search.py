@@ -39,8 +39,9 @@ def save_index(index: faiss.Index, path: str | Path) -> None:
         with fs.open_output_stream(inner) as stream:
             faiss.write_index(index, faiss.PyCallbackIOWriter(stream.write))
         return
-    with storage.replaced(path) as temporary:
-        faiss.write_index(index, temporary)
+    # Where FAISS writes a file itself, it does not notice that the last of it finds no room.
+    with storage.replaced(path) as temporary, open(temporary, "wb") as file:
+        faiss.write_index(index, faiss.PyCallbackIOWriter(file.write))
 
 
 def load_index(path: str | Path, *, mmap: bool = False) -> faiss.Index:
