@@ -193,7 +193,7 @@ def _report(
                 trainer.save(Path(temporary))
                 if event.improved:
                     trainer.save_model(storage.join(out, MODEL_FOLDER))
-                _require_room(Path(temporary), out)
+                require_room(Path(temporary), out)
                 folder = _keep(Path(temporary), local, event.step) if local else temporary
                 checkpoint = ray.train.Checkpoint.from_directory(str(folder))
         except OSError as error:
@@ -206,7 +206,7 @@ def _report(
     return failure
 
 
-def _require_room(checkpoint: Path, out: str) -> None:
+def require_room(checkpoint: Path, out: str) -> None:
     """OSError where a checkpoint does not fit on the disk of the run.
 
     Half a one would take the room of those that follow, and Ray's record of them, which is written

@@ -39,7 +39,9 @@ guarded({command})
 def test_closed_streams_change_nothing(command: str, closed: str) -> None:
     done = child(command, closed)
     assert done.returncode == ENDS[command]
-    assert done.stderr == ("error: This is wrong.\n" if command == FAILS and closed == ">&-" else "")
+    assert done.stderr == (
+        "error: This is wrong.\n" if command == FAILS and closed == ">&-" else ""
+    )
 
 
 @pytest.mark.parametrize("command", [WORKS, HELPS])
