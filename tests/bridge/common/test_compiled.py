@@ -49,3 +49,12 @@ def test_nothing_is_kept_where_others_could_write(tmp_path: Path) -> None:
     done = half_of_three(tmp_path, tmp_path / "t")
     assert (done.stdout, done.stderr) == ("1.5\n", "")
     assert list(kept.iterdir()) == []
+
+
+def test_nothing_is_compiled_in_another_way() -> None:
+    others = [
+        path.name
+        for path in (ROOT / "bridge").rglob("*.py")
+        if path.name != "compiled.py" and "njit" in path.read_text()
+    ]
+    assert others == []
