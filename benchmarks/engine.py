@@ -22,7 +22,7 @@ from bridge.common import cli
 from bridge.common.record import Count
 
 TABLE = Table(
-    "units | plan, bytes | driver at the first result, MB | at the last, MB | bytes a unit | units/s",
+    "units | plan, bytes | driver at first, MB | at last, MB | bytes a unit | units/s",
     "{units:,} | {plan_bytes:,} | {first_mb:,.0f} | {last_mb:,.0f} | {bytes_each:,.0f} "
     "| {rate:,.0f}",
 )
@@ -72,11 +72,14 @@ def measure(units: int, cpus: int) -> dict[str, Any]:
 
 def run(config: Config) -> None:
     """Measure and report."""
+    # Workers find the work in the module, not in the command.
+    from benchmarks import engine
+
     rows = []
     for units in config.units:
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(1, mp_context=context) as pool:
-            rows.append(pool.submit(measure, units, config.cpus).result())
+            rows.append(pool.submit(engine.measure, units, config.cpus).result())
         print(f"{units:,} units: {rows[-1]['rate']:,.0f} a second", flush=True)
     parts = ["# Units of work through the engine", machine(), TABLE.text(rows)]
     save(config.out, parts, {"rows": rows})

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from bridge.common import cli, storage
 from bridge.common.errors import InputError
+from bridge.common.files import shown
 from pipelines.stages.index_options import BuildIndexConfig
 
 # What takes seconds to import is imported once the options and what they name have been checked.
@@ -36,7 +37,7 @@ def run(config: BuildIndexConfig) -> IndexManifest:
 
     options = config.index.or_those_of(manifest.search)
     if manifest.complete and is_current(out, manifest, options):
-        print(f"{out} is complete: {_summary(manifest)}.")
+        print(f"{shown(out)} is complete: {_summary(manifest)}.")
         return manifest
     from pipelines.stages.claim import claimed
 

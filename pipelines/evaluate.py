@@ -10,6 +10,7 @@ Every protocol that the index has the images for is evaluated: `mixed`, `mixed_w
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,8 @@ def run(config: EvaluateConfig) -> dict[str, dict[str, Result]]:
 
     manifests = {path: open_index_manifest(path) for path in _paths(config)}
     _refuse_mixture(manifests)
+    # Without a home it warns of where it keeps its fonts.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     from pipelines.stages.evaluation import make_report
 
     return make_report(config, manifests)

@@ -57,6 +57,7 @@ def run(config: PictureConfig) -> str:
         InputError: the index is not of this dataset or knows no such query, an exposure or an
             image is not there.
     """
+    out = storage.prepare_file(config.out)
     # What takes seconds to import is imported once the folders have been opened.
     from bridge.dataset.manifest import open_manifest
     from bridge.index.folder import open_index_manifest
@@ -70,7 +71,7 @@ def run(config: PictureConfig) -> str:
     picture, query, correct, shown = draw(
         data, index, manifest, config.query, config.windows, config.top
     )
-    storage.write_bytes(storage.absolute(config.out), picture)
+    storage.write_bytes(out, picture)
     print(f"{config.out}: {query}, {correct} of {shown} results correct")
     return query
 

@@ -41,7 +41,7 @@ class SearchConfig:
     """What to look for, and where."""
 
     images: tuple[Path, ...]
-    """Pictures to search with, and folders with such."""
+    """Pictures to search with, and folders with such; `./-a.jpg` for a name with a dash first."""
     index: str = "indexes/bridge"
     """The index to search."""
     top: Count = TOP
@@ -76,6 +76,8 @@ def run(config: SearchConfig) -> list[dict[str, Any]]:
             f"The folders named with --images hold no pictures ({', '.join(PICTURE_SUFFIXES)})"
             f"{others}."
         )
+    if config.html is not None:
+        storage.prepare_file(config.html)
     for note in passed_over:
         print(f"passed over: {note}", file=sys.stderr)
     from bridge.index.searcher import Searcher

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from bridge.common import cli, storage
 from bridge.common.errors import InputError
+from bridge.common.files import shown
 from pipelines.stages.synthesis_options import SynthesizeConfig, check_options, parse
 
 # Options are read, and mistakes in them told, before what takes seconds to import is imported: the
@@ -35,7 +36,7 @@ def run(config: SynthesizeConfig) -> Manifest:
 
     manifest = inputs.existing_manifest(config)
     if manifest is not None and manifest.complete:
-        print(f"{config.folder} is complete: {inputs.summary(manifest)}.")
+        print(f"{shown(config.folder)} is complete: {inputs.summary(manifest)}.")
         return manifest
     pool = inputs.object_pool(config)
     inputs.require_training_objects(config, pool)

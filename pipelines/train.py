@@ -19,6 +19,7 @@ from dataclasses import replace
 from typing import Any
 
 from bridge.common import cli, storage
+from bridge.common.files import shown
 from pipelines.stages.train_options import TrainConfig, absolute_weights, trainings
 from pipelines.stages.train_result import TrainResult, finished_run
 
@@ -47,7 +48,7 @@ def run(config: TrainConfig, callbacks: Sequence[Any] = ()) -> TrainResult:
     identity = config.identity() | train_plan.data_identity(config)
     done = finished_run(out, identity)
     if done is not None:
-        print(f"{out} is complete: model {done.model}.")
+        print(shown(f"{out} is complete: model {done.model}."))
         return done
     config = replace(config, weights=absolute_weights(config.weights))
     plan = train_plan.plan_of(config)

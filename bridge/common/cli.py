@@ -19,7 +19,9 @@ from typing import Annotated, Any, NoReturn, TypeVar, get_origin, get_type_hints
 
 import tyro
 
+from bridge.common import streams
 from bridge.common.errors import Failed, InputError
+from bridge.common.files import shown
 
 Config = TypeVar("Config")
 
@@ -57,7 +59,8 @@ def parsed(kind: type[Config], **settings: Any) -> Config:
             raise refusal from None
         raise
     finally:
-        sys.stderr.write(told.getvalue())
+        with contextlib.suppress(OSError):
+            sys.stderr.write(told.getvalue())
 
 
 class _Held(io.StringIO):
@@ -72,13 +75,12 @@ def guarded(command: Callable[[], Any], options: Mapping[str, str] | None = None
     # Threads that wait by spinning starve each other as soon as anything else wants a core. It is
     # read when torch is imported, which no command has done yet.
     os.environ.setdefault("GOMP_SPINCOUNT", "2000")
-    for stream in (sys.stdout, sys.stderr):
-        # A name that the terminal has no letters for is no reason to end.
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+    streams.as_utf8()
+    streams.open_all()
     # Ray would start a cluster for whoever asks it anything once ours has been left.
     os.environ.setdefault("RAY_ENABLE_AUTO_CONNECT", "0")
     code = _code_of(command, options)
+    streams.give_up()
     if code == INTERRUPTED:
         # Threads that were in the middle of something can bring the interpreter down at its end.
         atexit._run_exitfuncs()
@@ -88,20 +90,21 @@ def guarded(command: Callable[[], Any], options: Mapping[str, str] | None = None
 
 def _code_of(command: Callable[[], Any], options: Mapping[str, str] | None) -> int:
     try:
-        command()
-        if sys.stdout is not None:
-            sys.stdout.flush()
+        _to_its_end(command)
     except InputError as error:
         _tell(as_options(_message(error), options))
         return 2
     except Failed as error:
         _tell(as_options(_message(error), options))
         return 1
-    except BrokenPipeError:
-        # Whoever read the output has read enough. Python would complain once more at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return 141
+    except UnicodeEncodeError as error:
+        if error.reason != "surrogates not allowed":
+            raise
+        _tell(f"{error.object[:200]!r} is not UTF-8, as names have to be here.")
+        return 2
     except OSError as error:
+        if error.filename == streams.OUTPUT:
+            return _told_output(error)
         told = told_os_error(error)
         if told is None:
             raise
@@ -113,21 +116,33 @@ def _code_of(command: Callable[[], Any], options: Mapping[str, str] | None) -> i
     return 0
 
 
+def _to_its_end(command: Callable[[], Any]) -> None:
+    """Run it, with its output written."""
+    try:
+        command()
+    except SystemExit:
+        sys.stdout.flush()
+        raise
+    sys.stdout.flush()
+
+
+def _told_output(error: OSError) -> int:
+    # Whoever read the output has read enough.
+    if isinstance(error, BrokenPipeError):
+        return 141
+    _tell(f"{streams.OUTPUT} cannot be written: {_reason(error)}.")
+    return 1
+
+
 def _message(error: BaseException) -> str:
     """Ray hands on an error of a task as an instance of its type with a long message."""
     return str(getattr(error, "cause", error))
 
 
 def _tell(message: str, kind: str = "error") -> None:
-    if sys.stderr is not None:
-        print(f"{kind}: {printable(message)}", file=sys.stderr, flush=True)
-
-
-def printable(text: str) -> str:
-    """A text whose control characters, which a terminal would obey, are shown instead."""
-    return "".join(
-        letter if letter.isprintable() or letter == "\n" else ascii(letter)[1:-1] for letter in text
-    )
+    with contextlib.suppress(OSError):
+        lines = "\n".join(map(shown, message.split("\n")))
+        print(f"{kind}: {lines}", file=sys.stderr, flush=True)
 
 
 _KEPT = "What was finished is intact, and the same command continues from there."
@@ -150,10 +165,14 @@ def told_os_error(error: OSError) -> str | None:
     error = getattr(error, "cause", error)
     if error.errno is None:
         return None
-    reason = _REASONS.get(error.errno, os.strerror(error.errno).lower())
     # Arrow's errors have no file, but tell of it in their text.
     place = error.filename or error.strerror or "The system"
-    return f"{place}: {reason}. {_KEPT}"
+    return f"{place}: {_reason(error)}. {_KEPT}"
+
+
+def _reason(error: OSError) -> str:
+    number = error.errno or 0
+    return _REASONS.get(number, os.strerror(number).lower())
 
 
 def as_options(message: str, options: Mapping[str, str] | None = None) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from bridge.common.errors import InputError
+from bridge.common.files import shown
 
 # Paths are joined while options are read; Arrow is imported where a file is touched.
 if TYPE_CHECKING:
@@ -136,7 +138,7 @@ def prepare_output(folder: str | Path) -> str:
 
     Returns the absolute path. Raises InputError where it is a file or cannot be written.
     """
-    path = absolute(folder)
+    path = _printable(folder)
     fs, inner = filesystem(path)
     probe = join(inner, f".write-test-{uuid4().hex[:8]}")
     try:
@@ -148,6 +150,33 @@ def prepare_output(folder: str | Path) -> str:
         reason = error.strerror or str(error)
         raise InputError(f"The output folder {folder} cannot be written: {reason}.") from error
     return path
+
+
+def prepare_file(path: str | Path) -> str:
+    """Prove that a file can be written, before any work is done; it stays as it is.
+
+    Returns the absolute path. Raises InputError where it is a folder or cannot be written.
+    """
+    found = _printable(path)
+    if is_uri(path):
+        return found
+    if os.path.isdir(found):
+        raise InputError(f"{found} is a folder, not a file to write.")
+    folder = Path(found).parent
+    while not folder.exists():
+        folder = folder.parent
+    # Files are replaced by new ones, so that their own permissions do not matter.
+    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        raise InputError(f"{path} cannot be written: {folder} is no folder to write in.")
+    return found
+
+
+def _printable(path: str | Path) -> str:
+    """The absolute path, which a terminal shows and does not obey, and Arrow can encode."""
+    found = absolute(path)
+    if re.search(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]", found):
+        raise InputError(f"The name {shown(found)} has letters that cannot be printed.")
+    return found
 
 
 def sha256(data: bytes | memoryview) -> str:

@@ -39,8 +39,9 @@ def save_index(index: faiss.Index, path: str | Path) -> None:
         with fs.open_output_stream(inner) as stream:
             faiss.write_index(index, faiss.PyCallbackIOWriter(stream.write))
         return
-    with storage.replaced(path) as temporary:
-        faiss.write_index(index, temporary)
+    # Where FAISS writes a file itself, it does not notice that the last of it finds no room.
+    with storage.replaced(path) as temporary, open(temporary, "wb") as file:
+        faiss.write_index(index, faiss.PyCallbackIOWriter(file.write))
 
 
 def load_index(path: str | Path, *, mmap: bool = False) -> faiss.Index:
@@ -129,16 +130,16 @@ def search(
     if top < 1:
         raise ValueError(f"top must be at least 1, not {top}.")
     top = min(top, index.ntotal)
+    if allowed is not None and (allowed.dtype != bool or allowed.shape != (index.ntotal,)):
+        raise ValueError(
+            f"allowed must be {index.ntotal} booleans, not {allowed.dtype} {allowed.shape}."
+        )
+    if not index.ntotal or (allowed is not None and not allowed.any()):
+        shape = len(array), top
+        return np.full(shape, -np.inf, np.float32), np.full(shape, -1, np.int64)
     if allowed is None:
         similarities, rows = index.search(array, top)
     else:
-        if allowed.dtype != bool or allowed.shape != (index.ntotal,):
-            raise ValueError(
-                f"allowed must be {index.ntotal} booleans, not {allowed.dtype} {allowed.shape}."
-            )
-        if not allowed.any():
-            shape = len(array), top
-            return np.full(shape, -np.inf, np.float32), np.full(shape, -1, np.int64)
         similarities, rows = search_allowed(index, array, top, allowed)
     similarities[rows < 0] = -np.inf
     return similarities, rows

@@ -15,10 +15,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numba
 import numpy as np
-from numba import njit
 
 from bridge.metrics.precision_sums import UNLABELLED, Float32, Float64, Int64, PrecisionSums
 
@@ -31,6 +31,18 @@ _LARGEST_BLOCK = 512
 _SMALL_CUT_OFF = 64
 """A cut-off is small if the database is this many times larger: else counting is faster."""
 _LOW_32_BITS = np.uint64(0xFFFFFFFF)
+
+
+def _compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
+    """As `numba.njit`; what it makes is kept where numba finds a place that can be written in."""
+
+    def decorate(function: Callable[..., Any]) -> Any:
+        try:
+            return numba.njit(cache=True, nogil=True, **options)(function)
+        except RuntimeError:
+            return numba.njit(nogil=True, **options)(function)
+
+    return decorate
 
 
 @dataclass(frozen=True)
@@ -150,7 +162,7 @@ def _packed(database: Float32, rows: Int64) -> Float32:
     return tiles
 
 
-@njit(nogil=True, cache=True)
+@_compiled()
 def _pack_kernel(database, rows, tiles):  # type: ignore[no-untyped-def]
     for tile in range(len(tiles)):
         first = tile * _TILE
@@ -159,7 +171,7 @@ def _pack_kernel(database, rows, tiles):  # type: ignore[no-untyped-def]
                 tiles[tile, dimension, column] = database[rows[first + column], dimension]
 
 
-@njit(nogil=True, cache=True, fastmath={"contract"})
+@_compiled(fastmath={"contract"})
 def _similarities(queries, q, tile, scores):  # type: ignore[no-untyped-def]
     """Fill `scores` [4, 512] with the similarities of queries q..q+3 to the rows of a tile.
 
@@ -180,7 +192,7 @@ def _similarities(queries, q, tile, scores):  # type: ignore[no-untyped-def]
             scores[3, j] = scores[3, j] + d0 * w + d1 * x + d2 * y + d3 * z
 
 
-@njit(nogil=True, cache=True)
+@_compiled()
 def _sort_key(score_bits: int, row: int) -> np.uint64:
     """One integer that orders (similarity ascending, row descending), from the float32's bits."""
     bits = np.uint32(score_bits)
@@ -190,7 +202,7 @@ def _sort_key(score_bits: int, row: int) -> np.uint64:
     return (np.uint64(bits ^ flip) << np.uint64(32)) | (_LOW_32_BITS - np.uint64(row))
 
 
-@njit(nogil=True, cache=True)
+@_compiled()
 def _score(key: np.uint64) -> np.float32:
     """The similarity in a sort key."""
     bits = np.empty(1, np.uint32)
@@ -200,7 +212,7 @@ def _score(key: np.uint64) -> np.float32:
     return bits.view(np.float32)[0]
 
 
-@njit(nogil=True, cache=True)
+@_compiled()
 def _collect(scores, num_columns, first_row, keys, count, threshold):  # type: ignore[no-untyped-def]
     """Append the keys of the rows above the threshold; returns the new count and threshold.
 
@@ -227,7 +239,7 @@ def _collect(scores, num_columns, first_row, keys, count, threshold):  # type: i
     return count, threshold
 
 
-@njit(nogil=True, cache=True)
+@_compiled()
 def _best_rows_kernel(  # type: ignore[no-untyped-def]
     queries, query_labels, tiles, labels, k, keys, sums, found
 ):
@@ -257,7 +269,7 @@ def _best_rows_kernel(  # type: ignore[no-untyped-def]
                 sums[q] += found[q] / rank
 
 
-@njit(nogil=True, cache=True)
+@_compiled()
 def _bucket(score: float, lowest: float, scale: float) -> int:
     """Bucket of a similarity: 0 below the lowest positive, then equal steps up to the highest."""
     position = (score - lowest) * scale
@@ -266,7 +278,7 @@ def _bucket(score: float, lowest: float, scale: float) -> int:
     return _NUM_BUCKETS if position >= _NUM_BUCKETS - 1 else int(position) + 1
 
 
-@njit(nogil=True, cache=True)
+@_compiled()
 def _rank_positives(scores, rows, keys, first, num_at_or_above):  # type: ignore[no-untyped-def]
     """Count into `num_at_or_above[p]` the database rows that stand at or above p positives.
 
@@ -297,7 +309,7 @@ def _rank_positives(scores, rows, keys, first, num_at_or_above):  # type: ignore
         num_at_or_above[low] += 1
 
 
-@njit(nogil=True, cache=True)
+@_compiled()
 def _whole_ranking_kernel(  # type: ignore[no-untyped-def]
     queries, tiles, num_rows, rows, begin, end, k, scores, sums, found
 ):

@@ -14,6 +14,7 @@ from bridge.common.errors import InputError
 from bridge.common.reading import reading
 from bridge.common.record import to_json
 from bridge.model.config import BridgeConfig
+from bridge.model.device import usable
 from bridge.model.folder import CONFIG_FILE, SCHEMA_VERSION, WEIGHTS_FILE, is_file, read_config
 from bridge.model.method import RetrievalModel
 from bridge.model.published import from_authors_state_dict
@@ -65,8 +66,9 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> RetrievalModel
 
     Raises:
         InputError: nothing is there, it is neither of the two, or its tensors are not those that
-            its configuration asks for.
+            its configuration asks for, or the device cannot be used.
     """
+    device = usable(device)
     if is_file(path):
         model = from_authors_state_dict(read_tensors(path), str(path))
     elif storage.exists(storage.join(path, CONFIG_FILE)):

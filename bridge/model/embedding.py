@@ -73,7 +73,7 @@ def embed_encoded(
             outputs.append(model.describe(readable.to(device, non_blocking=True)))
         rows += [start + place for place in places]
     empty = np.empty((0, *model.config.image_size, 3), np.uint8)
-    outputs = outputs or [model.describe(torch.from_numpy(empty).permute(0, 3, 1, 2))]
+    outputs = outputs or [model.describe(torch.from_numpy(empty).permute(0, 3, 1, 2).to(device))]
     descriptors, visibility, boxes = map(_joined, zip(*outputs, strict=True))
     assert descriptors is not None
     severity = None if visibility is None else 1 - visibility

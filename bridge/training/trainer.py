@@ -6,6 +6,7 @@ Nothing here knows of Ray. `Trainer.run` is a generator of events, so that whoev
 
 from __future__ import annotations
 
+import io
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -295,7 +296,10 @@ class Trainer:
             "optimizer": self._optimizer.state_dict(),
             "average": self._average.model.state_dict() if self._average else None,
         }
-        torch.save(state, folder / STATE_FILE)
+        # Where torch writes a file itself, it does not tell why it cannot.
+        buffer = io.BytesIO()
+        torch.save(state, buffer)
+        storage.write_bytes(folder / STATE_FILE, buffer.getbuffer())
         # The configuration, which is written last, vouches for both files.
         save_model(self.model, folder, {_STATE_HASH: storage.sha256_file(folder / STATE_FILE)})
 

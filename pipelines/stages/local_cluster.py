@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import shutil
 import tempfile
 import time
@@ -22,6 +23,8 @@ from bridge.common.private_folder import private_folder
 
 MOST_LETTERS = 40
 """Of the folder's path: the kernel allows 107 for a socket, of which Ray takes up to 65."""
+OPEN_FILES = 1024
+"""That a process of Ray's may need."""
 SECONDS_KEPT = 3600.0
 """Logs of a command that has ended are kept for so long."""
 _SESSION = "session_????-??-??_??-??-??_??????_*"
@@ -31,8 +34,10 @@ def start(init: Callable[..., Any], **options: Any) -> None:
     """Start one with `init`, which is `ray.init` or as it, and the options of it.
 
     Raises:
-        Failed: twice its processes did not answer in the time that Ray gives them.
+        Failed: twice its processes did not answer in the time that Ray gives them, or they may not
+            open as many files as they have to.
     """
+    _allow_files()
     folder = session_folder()
     _remove_old(folder)
     with _loopback():
@@ -53,6 +58,19 @@ def start(init: Callable[..., Any], **options: Any) -> None:
                         f"busy or its memory full? Ray's logs are in {folder}."
                     ) from error
                 print("Ray did not start in time: trying once more.", flush=True)
+
+
+def _allow_files() -> None:
+    """Ray's processes inherit the limit, and die without a word where they reach it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # The largest number, as a signed one, stands for no limit.
+    if 0 <= hard < OPEN_FILES:
+        raise Failed(
+            f"Ray needs {OPEN_FILES} open files, of which this process may have {hard}: raise the "
+            f"limit (ulimit -n {OPEN_FILES})."
+        )
+    if 0 <= soft < OPEN_FILES:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (OPEN_FILES, hard))
 
 
 def session_folder() -> Path:

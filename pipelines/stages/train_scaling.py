@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ray.train
 
+from bridge.common.errors import InputError
 from pipelines.stages import cluster
 from pipelines.stages.train_options import TrainConfig, worker_range
 
@@ -14,7 +15,11 @@ MAX_CPUS_PER_WORKER = 16
 
 
 def scaling_of(config: TrainConfig, batch: int) -> ray.train.ScalingConfig:
-    """Workers and what each of them gets; says so where they have to share or to wait."""
+    """Workers and what each of them gets; says so where they have to share or to wait.
+
+    Raises:
+        InputError: they are to have GPUs, which are not here, and no cluster could bring them.
+    """
     nodes, gpus = cluster.nodes(), int(cluster.num_gpus())
     use_gpu = gpus > 0 if config.use_gpu is None else config.use_gpu
     default = min(max(1, gpus), batch) if use_gpu else 1
@@ -24,6 +29,8 @@ def scaling_of(config: TrainConfig, batch: int) -> ray.train.ScalingConfig:
     room = gpus if use_gpu else int(cluster.num_cpus())
     workers = max(low, min(high, room))
     if use_gpu and workers > gpus:
+        if cluster.address() is None:
+            raise InputError(f"{workers} workers need {workers} GPUs; this machine has {gpus}.")
         print(f"{workers} workers need {workers} GPUs; the cluster has {gpus} so far: waiting.")
     most = config.cpus_per_worker or MAX_CPUS_PER_WORKER
     share = cluster.cpus_each(nodes, max(workers, 1), most, on_gpu=use_gpu)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
@@ -28,7 +30,10 @@ from pipelines.stages.train_options import TrainConfig
 MODEL_FOLDER = "model"
 UNREADABLE_FILE = "unreadable.json"
 """Identifiers of the training images that could not be decoded; absent where all could."""
-LOCAL_CHECKPOINTS = "checkpoints/local"
+CHECKPOINTS = "checkpoints"
+LOCAL_CHECKPOINTS = f"{CHECKPOINTS}/local"
+SPARE_BYTES = 1 << 20
+"""That stay free beside a checkpoint, for the records and logs of the run."""
 
 
 def train_worker(settings: dict[str, Any]) -> Exception | None:
@@ -188,6 +193,7 @@ def _report(
                 trainer.save(Path(temporary))
                 if event.improved:
                     trainer.save_model(storage.join(out, MODEL_FOLDER))
+                require_room(Path(temporary), out)
                 folder = _keep(Path(temporary), local, event.step) if local else temporary
                 checkpoint = ray.train.Checkpoint.from_directory(str(folder))
         except OSError as error:
@@ -195,8 +201,23 @@ def _report(
         try:
             ray.train.report(metrics, checkpoint=checkpoint)
         except OSError as error:
-            failure = error
+            # Arrow's does not tell which file it was.
+            failure = OSError(error.errno, error.strerror, storage.join(out, CHECKPOINTS))
     return failure
+
+
+def require_room(checkpoint: Path, out: str) -> None:
+    """OSError where a checkpoint does not fit on the disk of the run.
+
+    Half a one would take the room of those that follow, and Ray's record of them, which is written
+    in place, would be lost with all that it names.
+    """
+    if storage.is_uri(out):
+        return
+    size = sum(file.stat().st_size for file in checkpoint.iterdir())
+    if shutil.disk_usage(out).free < size + SPARE_BYTES:
+        reason = os.strerror(errno.ENOSPC)
+        raise OSError(errno.ENOSPC, reason, storage.join(out, CHECKPOINTS))
 
 
 def _keep(checkpoint: Path, folder: Path, step: int) -> Path:

@@ -26,7 +26,7 @@ from pipelines.stages.train_options import TrainConfig
 from pipelines.stages.train_plan import Plan
 from pipelines.stages.train_result import RunRecord, TrainResult
 from pipelines.stages.train_scaling import scaling_of
-from pipelines.stages.train_worker import MODEL_FOLDER, UNREADABLE_FILE, train_worker
+from pipelines.stages.train_worker import CHECKPOINTS, MODEL_FOLDER, UNREADABLE_FILE, train_worker
 from pipelines.stages.waiting import interruptible
 
 
@@ -82,7 +82,7 @@ def _fit(
     config: TrainConfig, out: str, scaling: ray.train.ScalingConfig, callbacks: Sequence[Any]
 ) -> None:
     """Train; an InputError that the workers met is raised as what it is."""
-    noted = storage.join(out, "checkpoints", "checkpoint_manager_snapshot.json")
+    noted = storage.join(out, CHECKPOINTS, "checkpoint_manager_snapshot.json")
     if storage.exists(noted):
         # Ray would say of a damaged one that its controller has failed.
         read_record(dict[str, Any], noted)
@@ -91,7 +91,7 @@ def _fit(
         train_loop_config={"config": config, "out": out, "local": not scaling.max_workers},
         scaling_config=scaling,
         run_config=ray.train.RunConfig(
-            name="checkpoints",
+            name=CHECKPOINTS,
             storage_path=out,
             failure_config=ray.train.FailureConfig(max_failures=config.max_failures),
             # The newest may be damaged.

@@ -8,6 +8,7 @@ from typing import Any
 from bridge.common import storage
 from bridge.common.chance import rng_for
 from bridge.common.errors import InputError
+from bridge.common.files import shown
 from bridge.common.progress import progress
 from bridge.dataset.checks import ShardReport, doubles_between, verify_manifest, verify_shard
 from bridge.dataset.manifest import MANIFEST, Manifest, load_manifest
@@ -41,8 +42,8 @@ def verify(dataset: str, num_cpus: int | None) -> bool:
     rendered, findings = render_again(folder, manifest, sound)
     problems += findings
     for problem in problems:
-        print(problem)
-    print(f"{folder}: {len(reports):,} shards, {sum(r.rows for r in reports):,} images")
+        print(shown(problem))
+    print(f"{shown(folder)}: {len(reports):,} shards, {sum(r.rows for r in reports):,} images")
     print(f"  labels: {sum(r.rows for r in reports):,} checked")
     print(f"  images: {sum(r.decoded for r in reports):,} decoded")
     print(f"  simulated again: {rendered}")

@@ -124,6 +124,14 @@ def test_what_cannot_be_searched_is_refused(index: Path, tmp_path: Path) -> None
     refused("not the model that built the index", good, model=str(tmp_path / "other"))
 
 
+def test_a_page_that_cannot_be_written_is_refused_before_the_search(
+    pictures: Path, tmp_path: Path
+) -> None:
+    config = SearchConfig((pictures,), index="there is none", html=str(tmp_path))
+    with pytest.raises(InputError, match="is a folder, not a file to write"):
+        search.run(config)
+
+
 def test_the_command_exits_with_2_for_a_path_that_is_not_there(index: Path) -> None:
     command = [sys.executable, "pipelines/search.py", "--index", str(index), "--images", "no.jpg"]
     root = Path(search.__file__).parents[1]

@@ -8,10 +8,10 @@ inside out somewhere) makes it false for the whole part.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from bridge.common.compiled import compiled
 from bridge.simulator.meshes.weld import weld
 
 MIN_VOLUME = 1e-10
@@ -146,7 +146,7 @@ def _costly_parts(part: np.ndarray, room: np.ndarray) -> np.ndarray:
     return order[np.cumsum(cost[order]) > MAX_CROSSINGS]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _cross_lines(
     at: np.ndarray,
     corners: np.ndarray,
@@ -196,7 +196,7 @@ def _cross_lines(
     return count
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _length(at: np.ndarray, corners: np.ndarray, x: int) -> tuple[float, float]:
     """From where to where along y a triangle lies over the row x; backwards if nowhere."""
     start, end = np.inf, -np.inf

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
+
+from bridge.common.compiled import compiled
 
 CREASE_COSINE = float(np.cos(np.deg2rad(40)))
 """Triangles that meet at a sharper angle than 40 degrees keep normals of their own."""
@@ -48,7 +49,7 @@ def _merge_equal(
     return corner_vertex[first], normals[first], renumbered.reshape(-1, 3)
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _corner_normals(
     area_normals: np.ndarray, order: np.ndarray, ends: np.ndarray, crease_cosine: float
 ) -> np.ndarray:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
+
+from bridge.common.compiled import compiled
 
 MAX_CORNERS = 2000
 """Concave polygons with more are cut as if they were convex: the time grows with the square."""
@@ -70,7 +71,7 @@ def _flattened(points: np.ndarray, normal: np.ndarray) -> np.ndarray:
     return kept if normal[axis] > 0 else kept[:, ::-1]
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _cut_ears(points: np.ndarray) -> np.ndarray:
     """Triangles [N - 2, 3] of a polygon [N, 2] that runs counter-clockwise.
 
@@ -97,7 +98,7 @@ def _cut_ears(points: np.ndarray) -> np.ndarray:
     return triangles
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _is_ear(points: np.ndarray, left: np.ndarray, a: int, b: int, c: int) -> bool:
     """Whether the corner b can be cut off: it turns left, and no other corner is in the way."""
     if _turn(points[a], points[b], points[c]) <= 0:
@@ -117,6 +118,6 @@ def _is_ear(points: np.ndarray, left: np.ndarray, a: int, b: int, c: int) -> boo
     return True
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _turn(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> float:
     return (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])

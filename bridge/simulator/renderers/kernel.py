@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from numba import njit
+from bridge.common.compiled import compiled
 
 
 def kernel(function: Callable[..., Any]) -> Any:
@@ -17,4 +17,4 @@ def kernel(function: Callable[..., Any]) -> Any:
 
     Numba's files of compiled code do not notice a change here: remove `__pycache__` after one.
     """
-    return njit(cache=True, nogil=True, error_model="numpy", _nrt=False)(function)
+    return compiled(error_model="numpy", _nrt=False)(function)

@@ -58,3 +58,37 @@ def test_object_store_paths_work_like_local_ones(tmp_path: Path) -> None:
 def test_json_hash_ignores_the_order_of_keys() -> None:
     assert storage.sha256_json({"a": 1, "b": 2}) == storage.sha256_json({"b": 2, "a": 1})
     assert storage.sha256_json({"a": 1}) != storage.sha256_json({"a": 2})
+
+
+def test_a_file_that_can_be_written_stays_as_it_is(tmp_path: Path) -> None:
+    file = tmp_path / "page.html"
+    file.write_text("old")
+    assert storage.prepare_file(file) == str(file)
+    assert storage.prepare_file(tmp_path / "a" / "b.html") == str(tmp_path / "a" / "b.html")
+    assert [path.name for path in tmp_path.iterdir()] == ["page.html"]
+    assert file.read_text() == "old"
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("", "is a folder, not a file"),
+        ("file/page.html", "no folder to write in"),
+        ("file/below/page.html", "no folder to write in"),
+        ("\x1b[31m.html", r"\\x1b\[31m.html has letters that cannot be printed"),
+    ],
+)
+def test_a_file_that_cannot_be_written_is_an_input_error(
+    tmp_path: Path, name: str, why: str
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(InputError, match=why):
+        storage.prepare_file(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["\x1b[31m", "a\nb", "\udcff"])
+def test_outputs_of_names_that_terminals_obey_are_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InputError, match="cannot be printed"):
+        storage.prepare_output(tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
+    assert storage.prepare_output(tmp_path / "größe\u202f日本") == str(tmp_path / "größe\u202f日本")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 from bridge.common.errors import InputError
 from bridge.index.search import build_index, load_index, save_index, search
+from tests.limits import files_up_to
 from tests.ranking import assert_nearest
 
 
@@ -82,3 +84,32 @@ def test_another_dimension_or_an_empty_result_is_refused() -> None:
         search(index, unit_rows(2, 5, seed=1), 1)
     with pytest.raises(ValueError, match="top"):
         search(index, unit_rows(2, 4, seed=1), 0)
+
+
+@pytest.mark.parametrize("allowed", [None, np.zeros(0, bool)])
+@pytest.mark.parametrize("queries", [0, 3])
+def test_an_empty_index_finds_nothing(allowed: np.ndarray | None, queries: int) -> None:
+    index = build_index(np.zeros((0, 4)))
+    similarities, rows = search(index, unit_rows(queries, 4, seed=0), 5, allowed=allowed)
+    assert similarities.shape == rows.shape == (queries, 0)
+    assert (similarities.dtype, rows.dtype) == (np.float32, np.int64)
+
+
+@pytest.mark.parametrize("allowed", [None, np.array([True, False, True]), np.zeros(3, bool)])
+def test_without_queries_nothing_is_found(allowed: np.ndarray | None) -> None:
+    index = build_index(unit_rows(3, 4, seed=0))
+    similarities, rows = search(index, np.zeros((0, 4)), 2, allowed=allowed)
+    assert similarities.shape == rows.shape == (0, 2)
+
+
+@pytest.mark.parametrize("missing", [1, 3_000, 100_000])
+def test_without_room_the_older_index_stays(tmp_path: Path, missing: int) -> None:
+    """FAISS itself does not notice that the last buffer of a file finds no room."""
+    path, index = tmp_path / "index.faiss", build_index(unit_rows(500, 64, seed=0))
+    save_index(build_index(unit_rows(3, 4, seed=0)), path)
+    older, size = path.read_bytes(), 500 * 64 * 4
+    with files_up_to(size - missing), pytest.raises(OSError) as raised:
+        save_index(index, path)
+    assert (raised.value.errno, raised.value.filename) == (errno.EFBIG, str(path))
+    assert path.read_bytes() == older
+    assert [found.name for found in tmp_path.iterdir()] == ["index.faiss"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,9 +22,17 @@ from bridge.training.data import TooManyUnreadable
 from bridge.training.losses import LossConfig
 from bridge.training.recipe import Compute, Recipe
 from bridge.training.selection import select_training_images
-from bridge.training.trainer import Event, NonFiniteLoss, Trainer, check_workers, share_of
+from bridge.training.trainer import (
+    STATE_FILE,
+    Event,
+    NonFiniteLoss,
+    Trainer,
+    check_workers,
+    share_of,
+)
 from bridge.training.validation import CHOICE, load_validation_data
 from tests.factories import make_dataset
+from tests.limits import files_up_to
 
 TINY = BridgeConfig(
     backbone="test_resnet",
@@ -121,6 +130,14 @@ def test_resume_is_bit_equal(dataset: Path, tmp_path: Path, recipe: Recipe, stop
     ):
         assert torch.equal(kept, expected)
     assert second.best_map == whole.best_map
+
+
+def test_a_full_disk_is_an_error_of_the_system(dataset: Path, tmp_path: Path) -> None:
+    trainer = make_trainer(dataset, RECIPE)
+    with files_up_to(500), pytest.raises(OSError) as raised:
+        trainer.save(tmp_path)
+    assert (raised.value.errno, raised.value.filename) == (errno.EFBIG, str(tmp_path / STATE_FILE))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_checkpoint_of_another_plan_is_refused(dataset: Path, tmp_path: Path) -> None:
