@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import combinations
 from typing import Any, Literal
 
 from bridge.model.baselines.config import BaselineConfig, DelgConfig, DolgConfig, TokenConfig
@@ -10,6 +11,8 @@ from bridge.model.config import PAPER, QUICK, ModelConfig, TrainedName
 from bridge.training.recipe import Augmentation, BlissConfig, LossConfig, Recipe
 
 PresetName = Literal["paper", "strong", "quick"]
+LOSSES = ("contrastive", "classification", "blur", "localisation")
+"""Of Eq. 12, by the names of their weights."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,17 @@ def single_images(recipe: Recipe) -> Recipe:
         bliss=replace(recipe.bliss, num_positives=0, num_negatives=0),
         loss=LossConfig(contrastive=0, classification=1, blur=0, localisation=0),
     )
+
+
+def loss_subsets(recipe: Recipe) -> dict[str, Recipe]:
+    """The recipe with every subset of its losses, by their names: "contrastive+blur" (Table 5)."""
+    return {
+        "+".join(kept): replace(
+            recipe, loss=replace(recipe.loss, **{name: 0.0 for name in LOSSES if name not in kept})
+        )
+        for size in range(1, len(LOSSES) + 1)
+        for kept in combinations(LOSSES, size)
+    }
 
 
 _SMALL: dict[str, Any] = {"backbone": QUICK.backbone, "image_size": QUICK.image_size}

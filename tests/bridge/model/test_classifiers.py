@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -135,3 +136,42 @@ def test_curricular_differs_from_arcface_only_where_the_paper_is_silent(
     for value, plain, logit in zip(values[1:], arc[1:], curricular[1:], strict=True):
         expected = 30 * value * (t + value) if value > own else plain.item()
         assert logit.item() == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("dim", "classes", "scale", "margin", "expected"),
+    [
+        (128, 792, 30, 0.15, 14.27),
+        (128, 300, 30, 0.15, 12.89),
+        (512, 792, 30, 0.15, 11.99),
+        (128, 792, 30, 0.0, 9.80),
+    ],
+)
+def test_the_loss_of_features_that_know_nothing(
+    dim: int, classes: int, scale: float, margin: float, expected: float
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    classifier = ArcFace(dim, classes, margin, scale)
+    features = torch.randn(4000, dim, generator=generator)
+    objects = torch.randint(0, classes, (4000,), generator=generator)
+    with torch.no_grad():
+        losses = F.cross_entropy(classifier(features, objects), objects, reduction="none")
+    # The classes differ with the weights that are drawn, by more than the mean over the features.
+    assert losses.mean().item() == pytest.approx(expected, abs=0.25)
+
+
+def test_without_a_margin_arcface_is_a_softmax_of_cosines_whatever_the_lengths() -> None:
+    classifier = ArcFace(8, 5, margin=0.0, scale=30)
+    features, objects = torch.randn(6, 8), torch.arange(6) % 5
+    cosines = F.cosine_similarity(features[:, None], classifier.weight[None], dim=2)
+    torch.testing.assert_close(classifier(features, objects), 30 * cosines, rtol=1e-4, atol=1e-4)
+    longer = ArcFace(8, 5, margin=0.0, scale=30)
+    longer.weight.data.copy_(classifier.weight * torch.arange(1.0, 6)[:, None])
+    torch.testing.assert_close(
+        longer(3 * features, objects), classifier(features, objects), rtol=1e-4, atol=1e-4
+    )
+
+
+def test_class_directions_differ_from_the_start() -> None:
+    weight = ArcFace(16, 12).weight
+    assert weight.isfinite().all() and len(weight.unique(dim=0)) == 12
