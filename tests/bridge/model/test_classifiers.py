@@ -138,26 +138,19 @@ def test_curricular_differs_from_arcface_only_where_the_paper_is_silent(
         assert logit.item() == pytest.approx(expected, abs=1e-9)
 
 
-@pytest.mark.parametrize(
-    ("dim", "classes", "scale", "margin", "expected"),
-    [
-        (128, 792, 30, 0.15, 14.27),
-        (128, 300, 30, 0.15, 12.89),
-        (512, 792, 30, 0.15, 11.99),
-        (128, 792, 30, 0.0, 9.80),
-    ],
-)
-def test_the_loss_of_features_that_know_nothing(
-    dim: int, classes: int, scale: float, margin: float, expected: float
-) -> None:
-    generator = torch.Generator().manual_seed(0)
-    classifier = ArcFace(dim, classes, margin, scale)
+@pytest.mark.parametrize("margin", [0.15, 0.0])
+@pytest.mark.parametrize(("dim", "classes"), [(128, 792), (128, 300), (512, 792)])
+def test_the_loss_of_features_that_know_nothing(dim: int, classes: int, margin: float) -> None:
+    """ln N, what cosines of the size 1 / sqrt(d) add to a sum of exponentials, and the margin."""
+    generator = torch.Generator().manual_seed(1)
+    classifier = ArcFace(dim, classes, margin, scale=30)
     features = torch.randn(4000, dim, generator=generator)
     objects = torch.randint(0, classes, (4000,), generator=generator)
     with torch.no_grad():
-        losses = F.cross_entropy(classifier(features, objects), objects, reduction="none")
-    # The classes differ with the weights that are drawn, by more than the mean over the features.
-    assert losses.mean().item() == pytest.approx(expected, abs=0.25)
+        loss = F.cross_entropy(classifier(features, objects), objects).item()
+    expected = math.log(classes) + 30**2 / (2 * dim) + 30 * math.sin(margin)
+    # A sum over finitely many classes misses the largest cosines.
+    assert expected - 0.6 < loss < expected + 0.1
 
 
 def test_without_a_margin_arcface_is_a_softmax_of_cosines_whatever_the_lengths() -> None:
