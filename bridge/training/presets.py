@@ -72,13 +72,12 @@ def single_images(recipe: Recipe) -> Recipe:
 
 def loss_subsets(recipe: Recipe) -> dict[str, Recipe]:
     """The recipe with every subset of its losses, by their names: "contrastive+blur" (Table 5)."""
-    return {
-        "+".join(kept): replace(
-            recipe, loss=replace(recipe.loss, **{name: 0.0 for name in LOSSES if name not in kept})
-        )
-        for size in range(1, len(LOSSES) + 1)
-        for kept in combinations(LOSSES, size)
-    }
+    subsets: dict[str, Recipe] = {}
+    for size in range(1, len(LOSSES) + 1):
+        for kept in combinations(LOSSES, size):
+            without: dict[str, Any] = {name: 0.0 for name in LOSSES if name not in kept}
+            subsets["+".join(kept)] = replace(recipe, loss=replace(recipe.loss, **without))
+    return subsets
 
 
 _SMALL: dict[str, Any] = {"backbone": QUICK.backbone, "image_size": QUICK.image_size}

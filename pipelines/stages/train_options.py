@@ -107,13 +107,21 @@ _INCIDENTAL = {
 def trainings(method: TrainedName) -> dict[str, TrainConfig]:
     """The presets of a method, by name, with all other options at their defaults.
 
+    A run goes to the folder of its method.
+
     Raises:
         InputError: there is no such method.
     """
     if method not in PRESETS:
         raise InputError(f"`method` must be one of {', '.join(PRESETS)}, not {method!r}.")
     return {
-        name: TrainConfig(preset=name, method=method, model=preset.model, recipe=preset.recipe)
+        name: TrainConfig(
+            preset=name,
+            method=method,
+            out=f"runs/{method}",
+            model=preset.model,
+            recipe=preset.recipe,
+        )
         for name, preset in PRESETS[method].items()
     }
 

@@ -88,6 +88,15 @@ def test_both_maps_are_the_same_when_they_are_computed_again() -> None:
     torch.testing.assert_close(other, gradient, rtol=1e-3, atol=1e-5)
 
 
+def test_half_width_floats_keep_the_head_precise() -> None:
+    model = dolg().eval()
+    images = torch.rand(2, 3, 48, 64)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        narrow = model(images).descriptor
+    assert narrow.dtype == torch.float32
+    assert F.cosine_similarity(narrow, model(images).descriptor).min() > 0.98
+
+
 def test_a_backbone_without_such_a_map_is_refused() -> None:
     with pytest.raises(InputError, match="pixels has no map of twice the resolution"):
         small("dolg", backbone="pixels")
