@@ -66,7 +66,7 @@ def single_images(recipe: Recipe) -> Recipe:
         # Epochs are shorter, and each ends with a validation.
         validate_every=0,
         bliss=replace(recipe.bliss, num_positives=0, num_negatives=0),
-        loss=LossConfig(contrastive=0, classification=1, blur=0, localisation=0),
+        loss=LossConfig(contrastive=0.0, classification=1.0, blur=0.0, localisation=0.0),
     )
 
 
