@@ -6,7 +6,7 @@ Nothing here needs torch, so that commands can read their options before it is i
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Literal
 
 from annotated_types import Ge, Le, Lt
@@ -191,10 +191,10 @@ def check_workers(tuples_per_step: int, workers: int, model: ModelConfig) -> Non
             f"{workers} workers are too many for steps of {tuples_per_step} tuples: a larger "
             "`batch_size` or fewer `num_workers`."
         )
-    if workers > 1 and model.norm == "batch":
-        raise InputError("The `norm` batch trains with one worker only: choose folded or frozen.")
-    if workers > 1 and model.batch_statistics:
+    if workers > 1 and replace(model, norm="frozen").batch_statistics:
         raise InputError(
             f"The method {model.method} normalises the images of a batch together and trains with "
             "one worker only: `num_workers` 1."
         )
+    if workers > 1 and model.batch_statistics:
+        raise InputError("The `norm` batch trains with one worker only: choose folded or frozen.")

@@ -193,7 +193,7 @@ def test_statistics_of_a_batch_are_those_of_one_worker() -> None:
     with pytest.raises(InputError, match="`norm` batch trains with one worker only"):
         check_workers(8, 2, ordinary)
     check_workers(8, 2, DelgConfig(norm="folded"))
-    for config in (DolgConfig(norm="folded"), TokenConfig(norm="frozen")):
+    for config in (DolgConfig(norm="folded"), TokenConfig(norm="frozen"), TokenConfig()):
         check_workers(8, 1, config)
         with pytest.raises(InputError, match=f"method {config.method} .* with one worker only"):
             check_workers(8, 2, config)
