@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -13,7 +14,12 @@ from torch.utils.checkpoint import checkpoint
 from bridge.common import storage
 from bridge.common.errors import InputError
 from bridge.model.config import Norm
-from bridge.model.efficientnet import NUM_FEATURES, efficientnet_lite0
+from bridge.model.efficientnet import (
+    INNER_FEATURES,
+    INNER_STAGE,
+    NUM_FEATURES,
+    efficientnet_lite0,
+)
 from bridge.model.folding import CALIBRATION_SIZE, calibrate, fold_norms, photo_noise
 from bridge.model.resnet import BLOCKS, resnet
 from bridge.model.weights import load_exactly, pair_in_order, parse_tensors, read_tensors
@@ -21,6 +27,19 @@ from bridge.model.weights import load_exactly, pair_in_order, parse_tensors, rea
 PACKAGED = "tf_efficientnet_lite0"
 """The network whose ImageNet weights come with a pip package."""
 PACKAGED_FILE = "efficientnet-lite0-57934424.pth"
+PIXELS = "pixels"
+"""The backbone that gives pictures as they are."""
+
+
+@dataclass(frozen=True)
+class Inner:
+    """The map before the last one: that of the last stage of twice its resolution."""
+
+    place: str | int
+    """The module that ends in it, or its number among those that timm counts."""
+    channels: int
+    stride: int
+    """Pixels between its places."""
 
 
 class Backbone(nn.Module):
@@ -28,29 +47,44 @@ class Backbone(nn.Module):
 
     Attributes:
         num_features: channels of the map, C.
+        inner: the map before the last one, where the network gives both.
         gradient_checkpointing: compute activations again in the backward pass.
     """
 
-    def __init__(self, net: nn.Module, num_features: int) -> None:
+    def __init__(self, net: nn.Module, num_features: int, inner: Inner | None = None) -> None:
         super().__init__()
         self.net = net
         self.num_features = num_features
+        self.inner = inner
         self.frozen_statistics = False
         self.gradient_checkpointing = False
 
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """float [B, 3, H, W] to float [B, C, h, w]."""
+    def forward(self, images: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
+        """float [B, 3, H, W] to float [B, C, h, w]; with `inner` to [B, C', 2h, 2w] and that."""
         again = self.gradient_checkpointing and torch.is_grad_enabled()
         if not isinstance(self.net, nn.Sequential):
             if self.gradient_checkpointing:
                 self.net.set_grad_checkpointing(again)
-            return self.net.forward_features(images)
-        features = images
+            return self._from_timm(self.net, images)
+        features, inner = images, None
+        end = None if self.inner is None else self.net.get_submodule(str(self.inner.place))
+        while isinstance(end, nn.Sequential):
+            end = end[-1]
         for part in _parts(self.net):
             # Activation functions may work in place, on what would have to be kept.
             kept = again and next(part.parameters(), None) is not None
             features = checkpoint(part, features, use_reentrant=False) if kept else part(features)
-        return features
+            if part is end:
+                inner = features
+        return features if inner is None else (inner, features)
+
+    def _from_timm(
+        self, net: nn.Module, images: torch.Tensor
+    ) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
+        if self.inner is None:
+            return net.forward_features(images)
+        last, (inner,) = net.forward_intermediates(images, indices=[self.inner.place])
+        return inner, last
 
     def train(self, mode: bool = True) -> Backbone:
         """As in torch, but statistics that are frozen stay so."""
@@ -69,13 +103,18 @@ def _parts(net: nn.Sequential) -> Iterator[nn.Module]:
 
 
 def build_backbone(
-    name: str, *, norm: Norm = "none", weights: str = "none", keep_stem_pool: bool = False
+    name: str,
+    *,
+    norm: Norm = "none",
+    weights: str = "none",
+    keep_stem_pool: bool = False,
+    inner_map: bool = False,
 ) -> Backbone:
     """Build an encoder [B, 3, H, W] -> [B, C, h, w].
 
     Args:
         name: resnet18 .. resnet152 (torchvision's, all four stages), else a model of timm.
-            The paper's is resnet50.
+            The paper's is resnet50. "pixels" gives the pictures themselves.
         norm: what becomes of BatchNorm layers. "none": removed, the convolutions as they are (the
             paper's); "folded": removed, their effect kept in the convolutions; "frozen":
             pretrained statistics, trainable scale and shift; "batch": ordinary.
@@ -83,17 +122,24 @@ def build_backbone(
             safetensors); its last, fully connected layer is ignored.
         keep_stem_pool: keep the max-pooling after the first layer of torchvision's ResNets. The
             paper's code removes it, which doubles the resolution of the map.
+        inner_map: give the map of the stage before the last, too.
 
     Raises:
-        InputError: an unknown name, a network that gives no map, weights that cannot be had or
-            do not fit.
+        InputError: an unknown name, a network that gives no map (or no inner one), weights that
+            cannot be had or do not fit.
     """
-    if name in BLOCKS:
+    if name == PIXELS:
+        backbone = _pixels(weights)
+    elif name in BLOCKS:
         backbone = _resnet(name, weights, keep_stem_pool)
     elif name == PACKAGED:
         backbone = _efficientnet(weights)
     else:
         backbone = _timm(name, weights)
+    if not inner_map:
+        backbone.inner = None
+    elif backbone.inner is None:
+        raise InputError(f"The backbone {name} has no map of twice the resolution of its last one.")
     if norm in ("none", "folded") and weights == "none":
         _he_init(backbone.net)
     if norm == "none":
@@ -106,6 +152,12 @@ def build_backbone(
     return backbone.train()
 
 
+def _pixels(weights: str) -> Backbone:
+    if weights != "none":
+        raise InputError(f"The backbone {PIXELS} has no weights: give the `weights` none.")
+    return Backbone(nn.Sequential(), 3)
+
+
 def _resnet(name: str, weights: str, keep_stem_pool: bool) -> Backbone:
     encoder, num_features = resnet(name)
     if not keep_stem_pool:
@@ -114,7 +166,8 @@ def _resnet(name: str, weights: str, keep_stem_pool: bool) -> Backbone:
         tensors = _download(name) if weights == "imagenet" else read_tensors(weights)
         encoder_tensors = {k: v for k, v in tensors.items() if not k.startswith("fc.")}
         load_exactly(encoder, encoder_tensors, f"{weights} weights")
-    return Backbone(encoder, num_features)
+    inner = Inner("layer3", num_features // 2, stride=16 if keep_stem_pool else 8)
+    return Backbone(encoder, num_features, inner)
 
 
 def _download(name: str) -> dict[str, torch.Tensor]:
@@ -151,7 +204,7 @@ def _efficientnet(weights: str) -> Backbone:
     if weights != "none":
         tensors = _packaged() if weights == "imagenet" else read_tensors(weights)
         _load_timm(net, tensors, ("classifier",), f"{weights} weights")
-    return Backbone(net, NUM_FEATURES)
+    return Backbone(net, NUM_FEATURES, Inner(INNER_STAGE, INNER_FEATURES, stride=16))
 
 
 def _timm(name: str, weights: str) -> Backbone:
@@ -174,7 +227,18 @@ def _timm(name: str, weights: str) -> Backbone:
         _load_timm(net, read_tensors(weights), last, f"{weights} weights")
     backbone = Backbone(net, net.num_features)
     _prepare(backbone, name, net.default_cfg["input_size"])
+    backbone.inner = _inner_of(net)
     return backbone
+
+
+def _inner_of(net: nn.Module) -> Inner | None:
+    """Of a network of timm's; None where it tells of none."""
+    stages = list(getattr(net, "feature_info", ()))
+    if not stages or not hasattr(net, "forward_intermediates"):
+        return None
+    stride = stages[-1]["reduction"] // 2
+    found = [place for place, stage in enumerate(stages) if stage["reduction"] == stride]
+    return Inner(found[-1], stages[found[-1]]["num_chs"], stride) if found else None
 
 
 def _load_timm(

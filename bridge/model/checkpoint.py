@@ -134,7 +134,7 @@ tags: [image-retrieval, motion-blur]
 Maps an RGB image, which may show an object blurred by its motion, to a descriptor of
 {architecture.descriptor_dim} numbers and length 1. Descriptors of images of the same object, sharp
 or blurred, have a large dot product.
-Trained as in "Retrieval Robust to Object Motion Blur", ECCV 2024.
+{architecture.origin}
 
 | | |
 |---|---|

@@ -12,7 +12,9 @@ from bridge.common.errors import InputError
 from bridge.common.record import Count, NonNegative, Positive, WholeNumber, check
 
 Norm = Literal["none", "folded", "frozen", "batch"]
-MethodName = Literal["bridge"]
+TrainedName = Literal["bridge", "delg", "dolg", "token"]
+UntrainedName = Literal["pretrained", "histogram"]
+MethodName = TrainedName | UntrainedName
 HeadName = Literal["cls", "blur", "loc"]
 Prediction = Literal["visibility", "box"]
 
@@ -34,6 +36,8 @@ class ModelConfig:
     """
 
     method: ClassVar[MethodName]
+    origin: ClassVar[str] = ""
+    """Where the method comes from, for the model card."""
 
     backbone: str = "resnet50"
     """resnet18 .. resnet152 (torchvision), else the name of a convolutional network of timm."""
@@ -65,6 +69,11 @@ class ModelConfig:
         """What the method says about an image besides its descriptor."""
         return frozenset()
 
+    @property
+    def batch_statistics(self) -> bool:
+        """Whether the images of a batch are normalised together in training."""
+        return self.norm == "batch"
+
 
 @dataclass(frozen=True)
 class BridgeConfig(ModelConfig):
@@ -75,6 +84,7 @@ class BridgeConfig(ModelConfig):
     """
 
     method: ClassVar[MethodName] = "bridge"
+    origin: ClassVar[str] = 'Trained as in "Retrieval Robust to Object Motion Blur", ECCV 2024.'
 
     heads: tuple[HeadName, ...] = HEADS
     """Heads whose features make the descriptor."""

@@ -14,6 +14,8 @@ import torch.nn.functional as F
 from torch import nn
 
 NUM_FEATURES = 1280
+INNER_FEATURES, INNER_STAGE = 112, "blocks.4"
+"""Channels of the last map of twice that resolution, and what ends in it."""
 _STEM = 32
 _STAGES = (
     # repeats, kernel, stride, expansion, channels

@@ -56,7 +56,7 @@ def embed_encoded(
     A picture that cannot be decoded is left out and reported, never replaced. Without a batch size
     it is `default_batch_size`.
     """
-    device = next(model.parameters()).device
+    device = model.device
     batch_size = batch_size or default_batch_size(model)
     autocast = torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
     outputs: list[Description] = []
@@ -82,7 +82,7 @@ def embed_encoded(
 
 def default_batch_size(model: RetrievalModel) -> int:
     """Images per forward pass: `MAX_BATCH`, on a CPU fewer where they are large."""
-    if next(model.parameters()).device.type != "cpu":
+    if model.device.type != "cpu":
         return MAX_BATCH
     height, width = model.config.image_size
     return max(1, min(MAX_BATCH, MAX_PIXELS_ON_CPU // (height * width)))

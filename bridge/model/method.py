@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -43,11 +43,14 @@ class RetrievalModel(nn.Module, ABC):
     Subclasses add what follows the encoder, and then the classifier with `build_classifier`.
 
     Attributes:
+        inner_map: whether `describe_features` is given a pair of maps, that of twice the resolution
+            first.
         config: the architecture.
         backbone: the encoder.
         classifier: `classifier(descriptor, objects)` gives logits; None without classes.
     """
 
+    inner_map: ClassVar[bool] = False
     classifier: ArcFace | CurricularFace | None
 
     def __init__(self, config: ModelConfig, weights: str = "none") -> None:
@@ -59,7 +62,11 @@ class RetrievalModel(nn.Module, ABC):
         super().__init__()
         self.config = config
         self.backbone = build_backbone(
-            config.backbone, norm=config.norm, weights=weights, keep_stem_pool=config.stem_pool
+            config.backbone,
+            norm=config.norm,
+            weights=weights,
+            keep_stem_pool=config.stem_pool,
+            inner_map=self.inner_map,
         )
         # Twice as fast as the default layout on CPUs, and what tensor cores want.
         self.backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -67,9 +74,17 @@ class RetrievalModel(nn.Module, ABC):
         self.register_buffer("_mean", torch.tensor(mean)[:, None, None], persistent=False)
         self.register_buffer("_std", torch.tensor(std)[:, None, None], persistent=False)
 
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return self._mean.device
+
     @abstractmethod
-    def describe_features(self, features: torch.Tensor) -> Description:
-        """What follows the encoder, of its float32 map [B, C, h, w]; differentiable."""
+    def describe_features(self, features: Any) -> Description:
+        """What follows the encoder, of its float32 map [B, C, h, w]; differentiable.
+
+        With `inner_map` it is a pair: [B, C', 2h, 2w], and the map.
+        """
 
     def forward(self, images: torch.Tensor) -> Description:
         """Describe images float [B, 3, H, W] with values in 0..1, at the size they have."""
@@ -78,6 +93,8 @@ class RetrievalModel(nn.Module, ABC):
         features = self.backbone(images.contiguous(memory_format=torch.channels_last))
         # Cubes and norms leave the range and the precision of half-width floats.
         with torch.autocast(images.device.type, enabled=False):
+            if isinstance(features, tuple):
+                return self.describe_features(tuple(part.float() for part in features))
             return self.describe_features(features.float())
 
     def embed(self, images: torch.Tensor) -> torch.Tensor:
@@ -99,7 +116,7 @@ class RetrievalModel(nn.Module, ABC):
     def describe(self, images: torch.Tensor) -> Description:
         """`embed`, and what the method says besides of the same images."""
         _check_images(images)
-        pixels = images.to(next(self.parameters()).device)
+        pixels = images.to(self.device)
         pixels = pixels.float() if images.is_floating_point() else pixels.float() / 255
         if not len(images):
             return self._nothing()
@@ -111,11 +128,11 @@ class RetrievalModel(nn.Module, ABC):
 
     def _nothing(self) -> Description:
         """What there is to say about no images."""
-        device = next(self.parameters()).device
+        device, predictions = self.device, self.config.predictions
         return Description(
             torch.empty(0, self.config.descriptor_dim, device=device),
-            torch.empty(0, device=device) if "visibility" in self.config.predictions else None,
-            torch.empty(0, 4, device=device) if "box" in self.config.predictions else None,
+            torch.empty(0, device=device) if "visibility" in predictions else None,
+            torch.empty(0, 4, device=device) if "box" in predictions else None,
         )
 
 

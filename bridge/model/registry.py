@@ -11,6 +11,17 @@ from typing import Any
 
 from bridge.common.errors import InputError
 from bridge.common.record import from_json
+from bridge.model.baselines.config import (
+    DelgConfig,
+    DolgConfig,
+    HistogramConfig,
+    PretrainedConfig,
+    TokenConfig,
+)
+from bridge.model.baselines.delg import Delg
+from bridge.model.baselines.dolg import Dolg
+from bridge.model.baselines.token import Token
+from bridge.model.baselines.untrained import Histogram, Pretrained
 from bridge.model.config import BridgeConfig, ModelConfig
 from bridge.model.method import RetrievalModel
 from bridge.model.network import Bridge
@@ -24,7 +35,14 @@ class Method:
     network: Callable[[Any, str], RetrievalModel]
 
 
-METHODS: dict[str, Method] = {"bridge": Method(BridgeConfig, Bridge)}
+METHODS: dict[str, Method] = {
+    "bridge": Method(BridgeConfig, Bridge),
+    "delg": Method(DelgConfig, Delg),
+    "dolg": Method(DolgConfig, Dolg),
+    "token": Method(TokenConfig, Token),
+    "pretrained": Method(PretrainedConfig, Pretrained),
+    "histogram": Method(HistogramConfig, Histogram),
+}
 
 
 def find_method(name: str) -> Method:

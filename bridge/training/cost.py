@@ -117,6 +117,10 @@ def estimate(
     share = -(-images_per_step // workers)
     network = copy.deepcopy(model).to(device).train()
     network.backbone.gradient_checkpointing = compute.gradient_checkpointing
+    for module in network.modules():
+        # One image cannot be normalised by itself.
+        if isinstance(module, torch.nn.BatchNorm1d):
+            module.eval()
     work = _Work(network, device, compute.uses_bf16(device))
     if device == "cpu":
         peak, first = work.peak_on_cpu()

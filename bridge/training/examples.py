@@ -62,8 +62,7 @@ def draw_examples(model: RetrievalModel, batch: Batch) -> np.ndarray:
 def _predict(model: RetrievalModel, batch: Batch) -> Description:
     training = model.training
     model.eval()
-    device = next(model.parameters()).device
-    output = model(batch.images.to(device).float() / 255)
+    output = model(batch.images.to(model.device).float() / 255)
     model.train(training)
     return Description(*(None if part is None else part.float().cpu() for part in output))
 

@@ -6,14 +6,14 @@ Nothing here needs torch, so that commands can read their options before it is i
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Literal
 
 from annotated_types import Ge, Le, Lt
 
 from bridge.common.errors import InputError
 from bridge.common.record import Count, NonNegative, Positive, Share, WholeNumber, check
-from bridge.model.config import ModelConfig, Norm
+from bridge.model.config import ModelConfig
 
 BlurTarget = Literal["eroded", "opacity"]
 
@@ -184,12 +184,17 @@ def check_losses(model: ModelConfig, config: LossConfig) -> None:
         )
 
 
-def check_workers(tuples_per_step: int, workers: int, norm: Norm) -> None:
+def check_workers(tuples_per_step: int, workers: int, model: ModelConfig) -> None:
     """InputError where workers would have nothing to do, or statistics of their own."""
     if workers > tuples_per_step:
         raise InputError(
             f"{workers} workers are too many for steps of {tuples_per_step} tuples: a larger "
             "`batch_size` or fewer `num_workers`."
         )
-    if workers > 1 and norm == "batch":
+    if workers > 1 and replace(model, norm="frozen").batch_statistics:
+        raise InputError(
+            f"The method {model.method} normalises the images of a batch together and trains with "
+            "one worker only: `num_workers` 1."
+        )
+    if workers > 1 and model.batch_statistics:
         raise InputError("The `norm` batch trains with one worker only: choose folded or frozen.")

@@ -105,7 +105,7 @@ class Trainer:
         self._model_info = model_info or {}
         self.sampler = BlissSampler(data.labels.object, data.positions, recipe.bliss, recipe.seed)
         self._tuples_per_step = recipe.tuples_per_step(len(self.sampler))
-        check_workers(self._tuples_per_step, self._world.size, model.config.norm)
+        check_workers(self._tuples_per_step, self._world.size, model.config)
         check_losses(model.config, recipe.loss)
         self.steps_per_epoch = len(self.sampler) // self._tuples_per_step
         self.total_steps = recipe.steps or recipe.epochs * self.steps_per_epoch

@@ -13,7 +13,7 @@ from annotated_types import Ge
 from bridge.common import storage
 from bridge.common.errors import InputError
 from bridge.common.record import Count, NonNegative, Positive, WholeNumber, check
-from bridge.model.config import PAPER, MethodName, ModelConfig
+from bridge.model.config import PAPER, ModelConfig, TrainedName
 from bridge.training.presets import PRESETS, PresetName
 from bridge.training.recipe import Compute, Recipe
 from bridge.training.tracking import TrackerName
@@ -33,7 +33,7 @@ class TrainConfig:
     """paper: the paper's training. strong: a better recipe for the same network. quick: a small
     pretrained network at 60x80 pixels, for two cores. Default: paper where the cluster has GPUs,
     quick elsewhere."""
-    method: MethodName = "bridge"
+    method: TrainedName = "bridge"
     """The method to train; each has options of its own, which --help shows after --method."""
     data: str = DEFAULT_DATA
     """The dataset; the default one is synthesised where it does not exist yet."""
@@ -104,8 +104,10 @@ _INCIDENTAL = {
 """Options that may differ between the parts of one run."""
 
 
-def trainings(method: MethodName) -> dict[str, TrainConfig]:
+def trainings(method: TrainedName) -> dict[str, TrainConfig]:
     """The presets of a method, by name, with all other options at their defaults.
+
+    A run goes to the folder of its method.
 
     Raises:
         InputError: there is no such method.
@@ -113,7 +115,13 @@ def trainings(method: MethodName) -> dict[str, TrainConfig]:
     if method not in PRESETS:
         raise InputError(f"`method` must be one of {', '.join(PRESETS)}, not {method!r}.")
     return {
-        name: TrainConfig(preset=name, method=method, model=preset.model, recipe=preset.recipe)
+        name: TrainConfig(
+            preset=name,
+            method=method,
+            out=f"runs/{method}",
+            model=preset.model,
+            recipe=preset.recipe,
+        )
         for name, preset in PRESETS[method].items()
     }
 

@@ -74,7 +74,7 @@ def plan_of(config: TrainConfig) -> Plan:
     sampler = BlissSampler(labels.object, selected.positions, recipe.bliss, recipe.seed)
     batch = recipe.tuples_per_step(len(sampler))
     if config.num_workers is not None:
-        check_workers(batch, worker_range(config.num_workers)[1], config.model.norm)
+        check_workers(batch, worker_range(config.num_workers)[1], config.model)
     return Plan(
         images=len(labels),
         objects=len(labels.objects),

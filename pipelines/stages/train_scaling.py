@@ -22,7 +22,8 @@ def scaling_of(config: TrainConfig, batch: int) -> ray.train.ScalingConfig:
     """
     nodes, gpus = cluster.nodes(), int(cluster.num_gpus())
     use_gpu = gpus > 0 if config.use_gpu is None else config.use_gpu
-    default = min(max(1, gpus), batch) if use_gpu else 1
+    several = use_gpu and not config.model.batch_statistics
+    default = min(max(1, gpus), batch) if several else 1
     low, high = worker_range(default if config.num_workers is None else config.num_workers)
     # An elastic run divides what is there now among as many workers as that has room for; nodes
     # that come later bring workers of the same size.

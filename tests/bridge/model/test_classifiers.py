@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -135,3 +136,35 @@ def test_curricular_differs_from_arcface_only_where_the_paper_is_silent(
     for value, plain, logit in zip(values[1:], arc[1:], curricular[1:], strict=True):
         expected = 30 * value * (t + value) if value > own else plain.item()
         assert logit.item() == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize("margin", [0.15, 0.0])
+@pytest.mark.parametrize(("dim", "classes"), [(128, 792), (128, 300), (512, 792)])
+def test_the_loss_of_features_that_know_nothing(dim: int, classes: int, margin: float) -> None:
+    """ln N, what cosines of the size 1 / sqrt(d) add to a sum of exponentials, and the margin."""
+    generator = torch.Generator().manual_seed(1)
+    classifier = ArcFace(dim, classes, margin, scale=30)
+    features = torch.randn(4000, dim, generator=generator)
+    objects = torch.randint(0, classes, (4000,), generator=generator)
+    with torch.no_grad():
+        loss = F.cross_entropy(classifier(features, objects), objects).item()
+    expected = math.log(classes) + 30**2 / (2 * dim) + 30 * math.sin(margin)
+    # A sum over finitely many classes misses the largest cosines.
+    assert expected - 0.6 < loss < expected + 0.1
+
+
+def test_without_a_margin_arcface_is_a_softmax_of_cosines_whatever_the_lengths() -> None:
+    classifier = ArcFace(8, 5, margin=0.0, scale=30)
+    features, objects = torch.randn(6, 8), torch.arange(6) % 5
+    cosines = F.cosine_similarity(features[:, None], classifier.weight[None], dim=2)
+    torch.testing.assert_close(classifier(features, objects), 30 * cosines, rtol=1e-4, atol=1e-4)
+    longer = ArcFace(8, 5, margin=0.0, scale=30)
+    longer.weight.data.copy_(classifier.weight * torch.arange(1.0, 6)[:, None])
+    torch.testing.assert_close(
+        longer(3 * features, objects), classifier(features, objects), rtol=1e-4, atol=1e-4
+    )
+
+
+def test_class_directions_differ_from_the_start() -> None:
+    weight = ArcFace(16, 12).weight
+    assert weight.isfinite().all() and len(weight.unique(dim=0)) == 12

@@ -72,7 +72,11 @@ def test_models_by_name() -> None:
 @pytest.mark.parametrize(
     ("method", "options", "message"),
     [
-        ("nonsense", {}, "`method` must be one of bridge, not 'nonsense'."),
+        (
+            "nonsense",
+            {},
+            "`method` must be one of bridge, delg, dolg, token, pretrained, histogram, not",
+        ),
         ("bridge", {"colour": 1}, "The method bridge has no options 'colour'."),
         ("bridge", {"cls_dim": 0}, "`cls_dim` must be at least 1, not 0."),
         ("bridge", {"backbone": "nonsense"}, "There is no backbone named 'nonsense'"),

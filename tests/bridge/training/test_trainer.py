@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from bridge.common.errors import InputError
 from bridge.dataset.manifest import open_manifest
+from bridge.model.baselines.config import DelgConfig, DolgConfig, TokenConfig
 from bridge.model.config import BridgeConfig
 from bridge.model.network import Bridge
 from bridge.training.augmentation import Augmentation
@@ -198,12 +199,21 @@ def test_steps_instead_of_epochs(dataset: Path) -> None:
 def test_small_data_makes_small_batches(dataset: Path) -> None:
     trainer = make_trainer(dataset, replace(RECIPE, batch_size=1000), validate=False)
     assert trainer.steps_per_epoch == 1
-    check_workers(8, 8, "folded")
+    check_workers(8, 8, TINY)
     with pytest.raises(InputError, match="9 workers are too many for steps of 8 tuples"):
-        check_workers(8, 9, "folded")
-    check_workers(8, 1, "batch")
-    with pytest.raises(InputError, match="one worker only"):
-        check_workers(8, 2, "batch")
+        check_workers(8, 9, TINY)
+
+
+def test_statistics_of_a_batch_are_those_of_one_worker() -> None:
+    ordinary = replace(TINY, norm="batch")
+    check_workers(8, 1, ordinary)
+    with pytest.raises(InputError, match="`norm` batch trains with one worker only"):
+        check_workers(8, 2, ordinary)
+    check_workers(8, 2, DelgConfig(norm="folded"))
+    for config in (DolgConfig(norm="folded"), TokenConfig(norm="frozen"), TokenConfig()):
+        check_workers(8, 1, config)
+        with pytest.raises(InputError, match=f"method {config.method} .* with one worker only"):
+            check_workers(8, 2, config)
 
 
 @given(st.integers(1, 40), st.integers(1, 40))

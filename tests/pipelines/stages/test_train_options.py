@@ -36,6 +36,19 @@ def test_options_have_ranges(change: dict) -> None:
         TrainConfig(**change)
 
 
+@pytest.mark.parametrize("method", ["bridge", "delg", "dolg", "token"])
+def test_each_method_has_presets_and_a_folder(method: Any) -> None:
+    for name, config in trainings(method).items():
+        assert config.preset == name and config.method == config.model.method == method
+        assert config.out == f"runs/{method}"
+
+
+@pytest.mark.parametrize("method", ["pretrained", "histogram", "none"])
+def test_what_is_not_trained_has_no_presets(method: Any) -> None:
+    with pytest.raises(InputError, match="`method` must be one of bridge, delg, dolg, token, not"):
+        trainings(method)
+
+
 def test_where_it_is_trained_is_no_part_of_what_is_trained() -> None:
     config = trainings("bridge")["quick"]
     elsewhere = replace(
