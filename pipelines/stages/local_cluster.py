@@ -40,7 +40,7 @@ def start(init: Callable[..., Any], **options: Any) -> None:
     _allow_files()
     folder = session_folder()
     _remove_old(folder)
-    with _loopback():
+    with _loopback(), _private_token():
         for attempt in (1, 2):
             try:
                 init(address="local", _temp_dir=str(folder), **options)
@@ -113,6 +113,19 @@ def _loopback() -> Iterator[None]:
     finally:
         ray_constants.ENABLE_RAY_CLUSTER = before
         del os.environ[name]
+
+
+@contextmanager
+def _private_token() -> Iterator[None]:
+    """Nobody else can read the token that Ray writes, for all to read, into the user's home."""
+    token = Path.home() / ".ray" / "auth_token"
+    # A home that cannot be written in has no token either.
+    with contextlib.suppress(OSError):
+        token.parent.mkdir(mode=0o700, exist_ok=True)
+    yield
+    with contextlib.suppress(OSError):
+        if token.stat().st_mode & 0o077:
+            token.chmod(0o600)
 
 
 def _first_line(error: Exception) -> str:

@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from bridge.common.errors import InputError
 from bridge.dataset import cache
 from bridge.dataset.labels import Labels, read_labels
 from bridge.dataset.manifest import open_manifest
@@ -116,6 +118,44 @@ def test_a_file_cut_short_by_a_crash_is_made_again(dataset: str, folder: Path, l
     os.truncate(path, left)
     labels, images = opened(dataset)
     assert [images[i] for i in range(len(images))] == labels.read_images()
+
+
+def test_a_file_whose_bits_have_changed_is_made_again(dataset: str, folder: Path) -> None:
+    labels, _ = opened(dataset)
+    (path,) = caches(folder)
+    whole = path.read_bytes()
+    for place in np.random.default_rng(0).integers(0, len(whole), 20).tolist():
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :])
+        _, images = opened(dataset)
+        assert [images[i] for i in range(len(images))] == labels.read_images()
+        del images
+
+
+def test_a_shard_that_is_not_the_one_of_the_manifest_is_refused_unless_it_is_trusted(
+    tmp_path: Path, folder: Path
+) -> None:
+    manifest = make_dataset(tmp_path, {"train": 2}, trajectories=2)
+    labels = read_labels(str(tmp_path), manifest, "train")
+    shard = tmp_path / labels.shards[0]
+    picture = labels.read_images()[5]
+    place = shard.read_bytes().index(picture) + len(picture) // 2
+    with open(shard, "r+b") as file:
+        file.seek(place)
+        file.write(bytes([picture[len(picture) // 2] ^ 1]))
+    # Nothing else shows that a bit of a picture has changed.
+    assert read_labels(str(tmp_path), manifest, "train").read_images()[5] != picture
+    with pytest.raises(InputError, match="not the file that its manifest names"):
+        cache.open_cache(labels, manifest.content_hash)
+    assert caches(folder) == []
+    assert len(cache.open_cache(labels, manifest.content_hash, check=False)) == len(labels)
+
+
+def test_labels_that_were_read_otherwise_are_another_selection(dataset: str, folder: Path) -> None:
+    labels, _ = opened(dataset)
+    levels = labels.blur_level.copy()
+    levels[7] += 1
+    cache.open_cache(replace(labels, blur_level=levels), "0123456789abcdef")
+    assert len(caches(folder)) == 2
 
 
 def test_few_batches_are_in_memory(dataset: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -192,6 +192,18 @@ def test_a_start_that_took_too_long_is_tried_once_more(
     assert attempts == 2 and "once more" in capsys.readouterr().out
 
 
+def test_the_token_of_a_cluster_is_for_its_user_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with local_cluster._private_token():
+        token = tmp_path / ".ray" / "auth_token"
+        assert token.parent.stat().st_mode & 0o777 == 0o700
+        token.write_text("secret")
+        token.chmod(0o644)
+    assert token.stat().st_mode & 0o777 == 0o600
+
+
 LIVES = """
 import sys
 import ray
