@@ -21,7 +21,6 @@ from bridge.dataset.labels import read_labels
 from bridge.dataset.manifest import Manifest, ShardResult, open_manifest
 from bridge.dataset.shards import write_shard
 from bridge.dataset.splits import queries_and_database
-from bridge.index.config import SuperGlobal
 from bridge.index.folder import RowReader, open_index_manifest, read_descriptors
 from bridge.index.search import load_index
 from bridge.metrics import K_BY_PROTOCOL, evaluate_retrieval
@@ -329,34 +328,6 @@ def test_report_has_the_numbers_of_the_protocols(index: Path, tmp_path: Path) ->
     assert f"{100 * mixed['map']:.2f}" in page
     assert page.count("data:image/") >= 6 * 2 * 11
     assert "http://" not in page.replace("http://www.w3.org", "") and "<script src" not in page
-
-
-def test_reranked_searches_have_rows_of_their_own(index: Path, tmp_path: Path) -> None:
-    config = EvaluateConfig(
-        index=str(index),
-        out=str(tmp_path / "report"),
-        rerank=("none", "aqe", "superglobal", "aqe"),
-        superglobal=SuperGlobal(candidates=30, nearest=4),
-    )
-    results = evaluate.run(config)
-    names = [f"first + {name} (uses the database)" for name in ("alphaQE", "SuperGlobal")]
-    assert list(results) == ["first", *names]
-    document = json.loads((tmp_path / "report" / "metrics.json").read_text())
-    # What is reported on is the plain search.
-    assert document["protocols"]["mixed"]["map"] == pytest.approx(
-        results["first"]["mixed"].map["retrieved"]
-    )
-    assert list(document["compared"]) == names
-    page = (tmp_path / "report" / "report.html").read_text()
-    rows = read_descriptors(str(index), open_index_manifest(str(index)))
-    for name, rerank in zip(names, config.reranks, strict=True):
-        assert results[name].keys() == results["first"].keys()
-        assert results[name]["mixed"].map != results["first"]["mixed"].map
-        assert name in page
-        shared = evaluation.evaluate(rows, rerank=rerank, blocks=3)
-        for protocol, result in results[name].items():
-            assert shared[protocol].map == pytest.approx(result.map, abs=1e-9)
-            assert document["compared"][name]["protocols"][protocol]["map_by_query_blur_level"]
 
 
 @pytest.mark.usefixtures("here")
