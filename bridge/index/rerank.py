@@ -142,7 +142,7 @@ def new_order(
         lost = np.take_along_axis(missing[block], leaders, axis=1)
         pooled = np.where(lost[..., None], -np.inf, pooled).max(axis=1)
         pooled = np.where(np.isfinite(pooled), pooled, np.float32(0))
-        order[block] = _descending((one + _products(refined, pooled)) / 2)
+        order[block] = _descending((one + _products(refined, pooled)) / np.float32(2))
     return order
 
 
