@@ -116,6 +116,7 @@ def test_index_objects_and_examples_are_told(client: Client, catalogue: Catalogu
     told = client.get("/api/index").json
     assert (told["images"], told["objects"]) == (len(catalogue), 7)
     assert told["blur_levels"] == [1, 2, 3, 4, 5, 6] and told["limits"]["top"] == 150
+    assert told["rerank"] is None
     assert told["counts"]["distractor"] + told["counts"]["database"] == len(catalogue)
     example = client.get("/" + told["examples"][0]["image"])
     assert example.body == catalogue.examples(1)[0].picture()

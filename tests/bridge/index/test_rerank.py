@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -12,7 +14,7 @@ from bridge.index import rerank
 from bridge.index.config import AlphaQE, Rerank, SuperGlobal, rerank_of
 from bridge.index.layouts import Layout, layouts, new_index
 from bridge.index.rerank import expanded_queries, new_order, search_reranked
-from bridge.index.search import build_index, search
+from bridge.index.search import build_index, load_index, save_index, search
 
 RERANKS = (AlphaQE(), SuperGlobal(), SuperGlobal(candidates=7, nearest=3), AlphaQE(3, 0.5))
 each_rerank = pytest.mark.parametrize("options", RERANKS, ids=str)
@@ -97,7 +99,6 @@ def test_the_order_is_that_of_the_scores(seed: int, count: int, nearest: int, be
     for query, near, order in zip(queries, best, new_order(queries, best, options), strict=True):
         scores = literal_scores(query.astype(float), near.astype(float), options)
         assert sorted(order.tolist()) == list(range(count))
-        # One row has no neighbour, and nothing to be compared with.
         np.testing.assert_allclose(scores[order], -np.sort(-scores), atol=1e-5)
 
 
@@ -153,10 +154,14 @@ def test_queries_have_nothing_to_do_with_each_other(
 @each_rerank
 @pytest.mark.parametrize("layout", layouts(600, 16), ids=lambda layout: layout.factory)
 @pytest.mark.parametrize("few", [False, True])
-def test_filters_decide_what_the_database_is(options: Rerank, layout: Layout, few: bool) -> None:
+def test_filters_decide_what_the_database_is(
+    options: Rerank, layout: Layout, few: bool, tmp_path: Path
+) -> None:
     database, queries = unit_rows(600, 16, seed=6), unit_rows(5, 16, seed=7)
-    index = new_index(layout, 16, database)
-    index.add(database)
+    made = new_index(layout, 16, database)
+    made.add(database)
+    save_index(made, tmp_path / "index.faiss")
+    index = load_index(tmp_path / "index.faiss", mmap=True)
     allowed = np.arange(600) < 3 if few else np.arange(600) % 2 == 0
     similarities, rows = search_reranked(index, queries, 9, options, allowed=allowed)
     assert rows.shape == similarities.shape == (5, 9)
