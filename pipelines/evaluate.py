@@ -2,6 +2,7 @@
 
     python pipelines/evaluate.py --index indexes/bridge --out reports/bridge
     python pipelines/evaluate.py --index indexes/bridge --compare indexes/untrained
+    python pipelines/evaluate.py --index indexes/bridge --rerank aqe superglobal
 
 Writes metrics.json, one self-contained report.html, and all figures and tables as SVG, PNG and CSV.
 Every protocol that the index has the images for is evaluated: `mixed`, `mixed_with_distractors`,

@@ -3,6 +3,7 @@
 python pipelines/search.py --images a.jpg photos/ --top 20
 python pipelines/search.py --images photos/ --blur-levels 1 2 --html found.html
 python pipelines/search.py --index indexes/mine --images a.jpg --json
+python pipelines/search.py --images a.jpg --rerank superglobal
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,7 +25,7 @@ from bridge.common.errors import InputError
 from bridge.common.files import PICTURE_SUFFIXES, Folders, shown
 from bridge.common.progress import progress
 from bridge.common.record import Count, check
-from bridge.index.config import TOP
+from bridge.index.config import TOP, AlphaQE, RerankName, SuperGlobal, rerank_of
 
 # What takes seconds to import is imported once the pictures and the index are known to be there.
 if TYPE_CHECKING:
@@ -54,6 +55,12 @@ class SearchConfig:
     """The model that built the index, where it is no longer where it was then."""
     device: str = "cpu"
     """Where to embed, e.g. cuda."""
+    rerank: RerankName = "none"
+    """Have the best results put the others in another order."""
+    aqe: AlphaQE = field(default_factory=AlphaQE)
+    """Of alpha query expansion."""
+    superglobal: SuperGlobal = field(default_factory=SuperGlobal)
+    """Of SuperGlobal re-ranking."""
     json: bool = False
     """Print JSON instead of tables."""
     html: str | None = None
@@ -83,7 +90,13 @@ def run(config: SearchConfig) -> list[dict[str, Any]]:
     from bridge.index.searcher import Searcher
 
     threads = os.cpu_count() or 1
-    searcher = Searcher(config.index, model=config.model, device=config.device, threads=threads)
+    searcher = Searcher(
+        config.index,
+        model=config.model,
+        device=config.device,
+        threads=threads,
+        rerank=rerank_of(config.rerank, config.aqe, config.superglobal),
+    )
     found: list[tuple[Path, Found]] = []
     rows: list[Row] = []
     # The results own the output; what is told of the progress goes beside it.

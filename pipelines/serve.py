@@ -21,6 +21,7 @@ from annotated_types import Ge, Le
 from bridge.common import cli, storage
 from bridge.common.errors import InputError
 from bridge.common.record import Count, NonNegative, Positive, check
+from bridge.index.config import AlphaQE, RerankName, SuperGlobal, rerank_of
 from bridge.web.limits import Limits
 from pipelines.stages.service_options import ServiceOptions
 
@@ -60,6 +61,12 @@ class ServeConfig:
     """Seconds that requests in flight have to be answered once the service is to end."""
     limits: Limits = field(default_factory=Limits)
     """Of a request."""
+    rerank: RerankName = "none"
+    """Have the best results of a search put the others in another order."""
+    aqe: AlphaQE = field(default_factory=AlphaQE)
+    """Of alpha query expansion."""
+    superglobal: SuperGlobal = field(default_factory=SuperGlobal)
+    """Of SuperGlobal re-ranking."""
     num_cpus: Count | None = None
     """CPUs of the local cluster that is started where none is running; default: all."""
 
@@ -142,6 +149,7 @@ def service_options(config: ServeConfig) -> ServiceOptions:
         timeout=config.timeout,
         most_bytes=1e6 * config.max_in_flight_mb,
         limits=config.limits,
+        rerank=rerank_of(config.rerank, config.aqe, config.superglobal),
         local=_is_loopback(config.host),
     )
 

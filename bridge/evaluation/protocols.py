@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -11,6 +11,8 @@ import pyarrow.compute as pc
 
 from bridge.dataset.roles import DATABASE, DATABASE_PER_LEVEL, DISTRACTOR, QUERY
 from bridge.dataset.schema import REAL_SPLIT, TEST_SPLIT
+from bridge.evaluation.reranked import expanded, reordered
+from bridge.index.config import AlphaQE, Rerank
 from bridge.index.folder import Descriptors
 from bridge.metrics import (
     K_BY_PROTOCOL,
@@ -70,8 +72,16 @@ class Task:
     def __len__(self) -> int:
         return len(self.queries)
 
-    def evaluate(self, block: slice = slice(None), *, device: str = "cpu") -> Result:
-        """The result of the queries in a block; blocks are put together by `merge_results`."""
+    def evaluate(
+        self, block: slice = slice(None), *, rerank: Rerank | None = None, device: str = "cpu"
+    ) -> Result:
+        """The result of the queries in a block; blocks are put together by `merge_results`.
+
+        A re-ranking looks at the database that a query is searched in: level by level at the rows
+        of one level.
+        """
+        if isinstance(rerank, AlphaQE):
+            return self._evaluate_expanded(block, rerank, device)
         function: Callable[..., Result] = evaluate_retrieval
         levels = {"query_blur_levels": self.query_levels[block]}
         if self.protocol.by_database_level:
@@ -83,8 +93,31 @@ class Task:
             self.query_labels[block],
             self.database_labels,
             k=self.protocol.k,
+            reranking=None if rerank is None else reordered(self.database, rerank),
             device=device,
             **levels,
+        )
+
+    def _evaluate_expanded(self, block: slice, rerank: AlphaQE, device: str) -> Result:
+        if self.protocol.by_database_level:
+            alone = {
+                int(level): self._of_level(level).evaluate(block, rerank=rerank, device=device)
+                for level in np.unique(self.database_levels)
+            }
+            return PerLevelResult(alone)  # type: ignore[arg-type]
+        queries = self.queries.copy()
+        queries[block] = expanded(queries[block], self.database, rerank, device=device)
+        return replace(self, queries=queries).evaluate(block, device=device)
+
+    def _of_level(self, level: int) -> Task:
+        """The same queries against the database rows of one level."""
+        rows = self.database_levels == level
+        return replace(
+            self,
+            protocol=replace(self.protocol, by_database_level=False),
+            database=self.database[rows],
+            database_labels=self.database_labels[rows],
+            database_levels=self.database_levels[rows],
         )
 
 

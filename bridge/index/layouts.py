@@ -177,23 +177,24 @@ def set_effort(index: faiss.Index, effort: int) -> None:
         _ivf(index).nprobe = effort
 
 
-def search_allowed(
-    index: faiss.Index, queries: NDArray[np.float32], top: int, allowed: NDArray[np.bool_]
-) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """`index.search` among the allowed rows, at least one, alone.
+def searched(
+    index: faiss.Index, allowed: NDArray[np.bool_] | None
+) -> tuple[faiss.Index, faiss.SearchParameters | None]:
+    """The index to search, and how, so that allowed rows alone are found; None: all of them.
 
-    The effort grows by as much as there are fewer rows, so that as many of them are looked at.
+    The effort grows by as much as there are fewer rows, so that as many of them are looked at. At
+    least one row must be allowed.
     """
+    if allowed is None:
+        return index, None
     selector = faiss.IDSelectorBitmap(np.packbits(allowed, bitorder="little"))
     share = np.count_nonzero(allowed) / len(allowed)
     if isinstance(index, faiss.IndexHNSW):
         if share < _SPARSE:
-            rows = faiss.downcast_index(index.storage)
-            return rows.search(queries, top, params=faiss.SearchParameters(sel=selector))
+            return faiss.downcast_index(index.storage), faiss.SearchParameters(sel=selector)
         effort = math.ceil(index.hnsw.efSearch / share)
-        parameters = faiss.SearchParametersHNSW(sel=selector, efSearch=effort)
-        return index.search(queries, top, params=parameters)
-    return index.search(queries, top, params=_restricted(index, selector, share))
+        return index, faiss.SearchParametersHNSW(sel=selector, efSearch=effort)
+    return index, _restricted(index, selector, share)
 
 
 def _restricted(index: faiss.Index, selector: faiss.IDSelector, share: float) -> Any:

@@ -15,7 +15,7 @@ from bridge.common import storage
 from bridge.common.errors import InputError
 from bridge.common.record import from_json
 from bridge.index.folder import FAISS_FILE, IndexManifest
-from bridge.index.layouts import Layout, is_of_type, search_allowed, set_effort
+from bridge.index.layouts import Layout, is_of_type, searched, set_effort
 
 
 def build_index(descriptors: ArrayLike) -> faiss.IndexFlatIP:
@@ -124,25 +124,66 @@ def search(
     Raises:
         ValueError: mis-shaped or non-finite queries, mis-shaped `allowed`, or `top` < 1.
     """
+    array, top = _checked_search(index, queries, top, allowed)
+    if not _has_any(index, allowed):
+        return _nothing(len(array), top)
+    where, parameters = searched(index, allowed)
+    similarities, rows = where.search(array, top, params=parameters)
+    similarities[rows < 0] = -np.inf
+    return similarities, rows
+
+
+def search_descriptors(
+    index: faiss.Index,
+    queries: ArrayLike,
+    top: int,
+    *,
+    allowed: NDArray[np.bool_] | None = None,
+) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float32]]:
+    """As `search`, with the descriptors float32 [Q, k, d] of the rows as the index holds them.
+
+    They are zeros where there is no row.
+    """
+    array, top = _checked_search(index, queries, top, allowed)
+    if not _has_any(index, allowed):
+        return *_nothing(len(array), top), np.zeros((len(array), top, index.d), np.float32)
+    where, parameters = searched(index, allowed)
+    if allowed is None or not isinstance(where, faiss.IndexIVF):
+        similarities, rows, found = where.search_and_reconstruct(array, top, params=parameters)
+        found[rows < 0] = 0
+    else:
+        # Lists cannot be searched for some rows and tell where in them these are, both at once.
+        similarities, rows = where.search(array, top, params=parameters)
+        where.make_direct_map()
+        found = np.zeros((*rows.shape, index.d), np.float32)
+        found[rows >= 0] = where.reconstruct_batch(rows[rows >= 0])
+    similarities[rows < 0] = -np.inf
+    return similarities, rows, found
+
+
+def _checked_search(
+    index: faiss.Index, queries: ArrayLike, top: int, allowed: NDArray[np.bool_] | None
+) -> tuple[NDArray[np.float32], int]:
+    """The queries, and how many rows can be found at most; ValueError as `search`."""
     array = _checked(queries, "queries")
     if array.shape[1] != index.d:
         raise ValueError(f"queries have {array.shape[1]} dimensions, the index has {index.d}.")
     if top < 1:
         raise ValueError(f"top must be at least 1, not {top}.")
-    top = min(top, index.ntotal)
     if allowed is not None and (allowed.dtype != bool or allowed.shape != (index.ntotal,)):
         raise ValueError(
             f"allowed must be {index.ntotal} booleans, not {allowed.dtype} {allowed.shape}."
         )
-    if not index.ntotal or (allowed is not None and not allowed.any()):
-        shape = len(array), top
-        return np.full(shape, -np.inf, np.float32), np.full(shape, -1, np.int64)
-    if allowed is None:
-        similarities, rows = index.search(array, top)
-    else:
-        similarities, rows = search_allowed(index, array, top, allowed)
-    similarities[rows < 0] = -np.inf
-    return similarities, rows
+    return array, min(top, index.ntotal)
+
+
+def _has_any(index: faiss.Index, allowed: NDArray[np.bool_] | None) -> bool:
+    return bool(index.ntotal and (allowed is None or allowed.any()))
+
+
+def _nothing(queries: int, top: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    shape = queries, top
+    return np.full(shape, -np.inf, np.float32), np.full(shape, -1, np.int64)
 
 
 def _checked(values: ArrayLike, name: str) -> NDArray[np.float32]:

@@ -12,7 +12,7 @@ from bridge.blur import blur_level
 from bridge.common import storage
 from bridge.common.errors import InputError
 from bridge.index.catalogue import Box, Catalogue, Entry, rounded_box
-from bridge.index.config import TOP
+from bridge.index.config import TOP, Rerank
 from bridge.index.folder import model_of, open_index_manifest
 from bridge.model.config import Precision
 
@@ -43,7 +43,10 @@ class Query:
 
 @dataclass(frozen=True)
 class Hit:
-    """A result: `row` is its number in the index, `similarity` the cosine in -1..1."""
+    """A result: `row` is its number in the index, `similarity` the cosine with the query, -1..1.
+
+    Where results are re-ranked, similarities need not fall from rank to rank.
+    """
 
     rank: int
     similarity: float
@@ -76,6 +79,7 @@ class Searcher:
         model: str | None = None,
         device: str | torch.device = "cpu",
         threads: int = 2,
+        rerank: Rerank | None = None,
     ) -> None:
         """Open an index.
 
@@ -84,6 +88,7 @@ class Searcher:
             model: the network, where it is no longer where it was when the index was built.
             device: where to embed.
             threads: that decode pictures.
+            rerank: what puts the results in another order than that of their similarities.
 
         Raises:
             InputError: no finished index, a damaged one, or not the network that built it.
@@ -96,7 +101,7 @@ class Searcher:
 
         self._model = load(folder, device)
         self._index = open_search_index(index, manifest)
-        self._threads = threads
+        self._threads, self._rerank = threads, rerank
         self._precision: Precision = manifest.precision or "float32"
         self.catalogue = Catalogue(index, manifest)
 
@@ -117,7 +122,7 @@ class Searcher:
         Raises:
             InputError: a query asks for an object that the index does not have.
         """
-        from bridge.index.search import search
+        from bridge.index.rerank import search_reranked
         from bridge.model.embedding import embed_encoded
 
         images = [query.image for query in queries]
@@ -133,7 +138,9 @@ class Searcher:
             alike.setdefault((query.top, query.blur_levels, query.objects), []).append(row)
         for (top, levels, objects), rows in alike.items():
             allowed = self.catalogue.allowed(levels, objects)
-            scores, hits = search(self._index, embedded.descriptors[rows], top, allowed=allowed)
+            scores, hits = search_reranked(
+                self._index, embedded.descriptors[rows], top, self._rerank, allowed=allowed
+            )
             for row, similarities, numbers in zip(rows, scores, hits, strict=True):
                 found[embedded.rows[row]] = self._found(embedded, row, similarities, numbers)
         return found

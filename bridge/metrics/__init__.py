@@ -12,6 +12,7 @@ from bridge.metrics.average_precision import (
 )
 from bridge.metrics.confidence import Confidence, bootstrap
 from bridge.metrics.precision_sums import UNLABELLED
+from bridge.metrics.reranking import Reranking, best_rows
 from bridge.metrics.results import PerLevelResult, RetrievalResult, merge_results
 
 __all__ = [
@@ -20,8 +21,10 @@ __all__ = [
     "UNLABELLED",
     "Confidence",
     "PerLevelResult",
+    "Reranking",
     "RetrievalResult",
     "average_precision",
+    "best_rows",
     "bootstrap",
     "evaluate_by_database_blur_level",
     "evaluate_retrieval",

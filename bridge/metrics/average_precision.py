@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bridge.metrics.precision_sums import PrecisionSums
+from bridge.metrics.reranking import Reranking, best_rows, reranked_sums
 from bridge.metrics.results import PerLevelResult, RetrievalResult, summarise
 
 DENOMINATORS = ("retrieved", "capped", "all")
@@ -66,6 +67,7 @@ def evaluate_retrieval(
     k: int | None = None,
     query_blur_levels: ArrayLike | None = None,
     database_blur_levels: ArrayLike | None = None,
+    reranking: Reranking | None = None,
     device: str = "cpu",
 ) -> RetrievalResult:
     """mAP@k of exact search by dot product (paper, Sec. 5), in bounded memory.
@@ -76,14 +78,15 @@ def evaluate_retrieval(
     mAP is the mean over queries; a query without positives scores 0 and counts. `k` beyond the
     database means the whole of it. `map` is over the whole database; with its blur levels given,
     `by_database_blur_level` has what `evaluate_by_database_blur_level` measures as well.
+    With a `reranking`, the first rows of that order are in the one that it gives them.
     `device` is "cpu", or a torch device such as "cuda", whose similarities may differ in the last
     bits.
-    Raises ValueError for empty, mis-shaped or non-finite input, non-integer labels, k < 1, or a
-    device that there is not.
+    Raises ValueError for empty, mis-shaped or non-finite input, non-integer labels, k < 1, a
+    device that there is not, or a re-ranking that returns other rows than it was given.
     """
     case = _checked_case(
         query_descriptors, database_descriptors, query_labels, database_labels,
-        query_blur_levels, database_blur_levels, k, device,
+        query_blur_levels, database_blur_levels, k, reranking, device,
     )  # fmt: skip
     return _evaluate(case, None, _by_level(case))
 
@@ -97,16 +100,18 @@ def evaluate_by_database_blur_level(
     query_blur_levels: ArrayLike,
     database_blur_levels: ArrayLike,
     k: int | None = None,
+    reranking: Reranking | None = None,
     device: str = "cpu",
 ) -> PerLevelResult:
     """The same queries against the database rows of one blur level at a time (paper, Table 4).
 
     Arguments, order and errors as in `evaluate_retrieval`; distractors have blur levels too. Every
-    similarity is computed once. A query scores 0 on a level without positives of it, and counts.
+    similarity is computed once; a `reranking` looks at the rows of one level at a time. A query
+    scores 0 on a level without positives of it, and counts.
     """
     case = _checked_case(
         query_descriptors, database_descriptors, query_labels, database_labels,
-        query_blur_levels, database_blur_levels, k, device,
+        query_blur_levels, database_blur_levels, k, reranking, device,
     )  # fmt: skip
     return PerLevelResult(_by_level(case))
 
@@ -122,6 +127,7 @@ class _Case:
     query_levels: Int64
     database_levels: Int64
     k: int | None
+    reranking: Reranking | None
     device: str
 
 
@@ -149,15 +155,29 @@ def _evaluate(
 
 
 def _precision_sums(case: _Case, rows: Int64 | None) -> PrecisionSums:
-    arguments = case.queries, case.database, case.query_labels, case.database_labels, case.k, rows
-    # What ranks is compiled or needs torch; results and their names are used without either.
-    if case.device == "cpu":
-        from bridge.metrics import ranking
+    def plain(k: int | None) -> PrecisionSums:
+        arguments = case.queries, case.database, case.query_labels, case.database_labels, k, rows
+        # What ranks is compiled or needs torch; results and their names are used without either.
+        if case.device == "cpu":
+            from bridge.metrics import ranking
 
-        return ranking.precision_sums(*arguments)
-    from bridge.metrics import ranking_torch
+            return ranking.precision_sums(*arguments)
+        from bridge.metrics import ranking_torch
 
-    return ranking_torch.precision_sums(*arguments, device=case.device)
+        return ranking_torch.precision_sums(*arguments, device=case.device)
+
+    if case.reranking is None:
+        return plain(case.k)
+    depth = case.reranking.depth
+    best = best_rows(case.queries, case.database, depth, rows, device=case.device)
+    first = case.reranking.order(case.queries, best)
+    if not np.array_equal(np.sort(first), np.sort(best)):
+        raise ValueError("A re-ranking must return the rows that it was given.")
+    if rows is not None:
+        # Labels are of the rows that are ranked.
+        first = np.searchsorted(rows, first)
+    labels = case.database_labels if rows is None else case.database_labels[rows]
+    return reranked_sums(plain, first, case.query_labels, labels, case.k)
 
 
 def _divide(sums: PrecisionSums, k: int | None) -> dict[str, Float64]:
@@ -178,6 +198,7 @@ def _checked_case(
     query_blur_levels: ArrayLike | None,
     database_blur_levels: ArrayLike | None,
     k: int | None,
+    reranking: Reranking | None,
     device: str,
 ) -> _Case:
     queries = _checked_descriptors(query_descriptors, "query_descriptors")
@@ -195,6 +216,7 @@ def _checked_case(
         _optional_levels(query_blur_levels, len(queries), "query_blur_levels"),
         _optional_levels(database_blur_levels, len(database), "database_blur_levels"),
         _checked_k(k),
+        reranking,
         device,
     )
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numba
@@ -93,10 +94,37 @@ def precision_sums(
         k=len(rows) if k is None else k,
     )
     sums, found = np.zeros(size), np.zeros(size, np.int64)
-    _rank_in_threads(ranking, sums, found, threads or numba.config.NUMBA_NUM_THREADS)
+    worker = partial(_worker, ranking, sums, found)
+    threads = threads or numba.config.NUMBA_NUM_THREADS
+    _in_threads(worker, size, ranking.bytes_per_query(), threads)
     positives = ranking.end - ranking.begin
     real = slice(len(queries))
     return PrecisionSums(sums[real], found[real], positives[real])
+
+
+def best_rows(
+    queries: Float32,
+    database: Float32,
+    k: int,
+    rows: Int64 | None = None,
+    threads: int | None = None,
+) -> Int64:
+    """The first min(k, n) database rows of the ranking of each query, int64 [Q, min(k, n)].
+
+    Arguments and order as for `precision_sums`; n is the number of `rows`, which are ascending.
+    """
+    rows = np.arange(len(database)) if rows is None else rows
+    k = min(k, len(rows))
+    size = -(-len(queries) // _LANES) * _LANES
+    padded, tiles = _padded(queries, size), _packed(database, rows)
+    best = np.empty((size, k), np.int64)
+
+    def worker(block: int) -> Callable[[slice], None]:
+        keys = np.empty((block, 2 * k), np.uint64)
+        return lambda part: _best_places_kernel(padded[part], tiles, len(rows), keys, best[part])
+
+    _in_threads(worker, size, 16 * k, threads or numba.config.NUMBA_NUM_THREADS)
+    return rows[best[: len(queries)]]
 
 
 def positive_rows(query_labels: Int64, database_labels: Int64) -> tuple[Int64, Int64, Int64]:
@@ -108,43 +136,48 @@ def positive_rows(query_labels: Int64, database_labels: Int64) -> tuple[Int64, I
     return rows, begin, np.where(query_labels == UNLABELLED, begin, end)
 
 
-def _rank_in_threads(ranking: _Ranking, sums: Float64, found: Int64, threads: int) -> None:
+def _in_threads(
+    worker: Callable[[int], Callable[[slice], None]], count: int, query_bytes: int, threads: int
+) -> None:
+    """Have blocks of `count` queries worked on; `worker(n)` does any n of them in its own memory.
+
+    That takes `query_bytes` per query.
+    """
     # Plain threads around kernels without the GIL: safe to call from any thread or process,
     # which numba's own parallel loops are not on every threading layer.
-    block = min(_BLOCK_BYTES // ranking.bytes_per_query(), _LARGEST_BLOCK, len(sums) // threads)
+    block = min(_BLOCK_BYTES // query_bytes, _LARGEST_BLOCK, count // threads)
     block = max(block // _LANES, 1) * _LANES
-    starts = iter(range(0, len(sums), block))
+    starts = iter(range(0, count, block))
 
     def work() -> None:
-        rank = _worker(ranking, block)
+        rank = worker(block)
         for start in starts:
-            part = slice(start, min(start + block, len(sums)))
-            rank(part, sums[part], found[part])
+            rank(slice(start, min(start + block, count)))
 
     with ThreadPoolExecutor(threads) as pool:
         for task in [pool.submit(work) for _ in range(threads)]:
             task.result()
 
 
-def _worker(ranking: _Ranking, block: int) -> Callable[[slice, Float64, Int64], None]:
+def _worker(ranking: _Ranking, sums: Float64, found: Int64, block: int) -> Callable[[slice], None]:
     """Ranks any `block` queries in memory of its own."""
     r = ranking
     if r.is_for_best_rows():
         keys = np.empty((block, 2 * r.k), np.uint64)
-        return lambda part, sums, found: _best_rows_kernel(
+        return lambda part: _best_rows_kernel(
             r.queries[part],
             r.query_labels[part],
             r.tiles,
             r.database_labels,
             r.k,
             keys,
-            sums,
-            found,
+            sums[part],
+            found[part],
         )
     scores = np.empty((block, len(r.tiles) * _TILE), np.float32)
-    return lambda part, sums, found: _whole_ranking_kernel(
+    return lambda part: _whole_ranking_kernel(
         r.queries[part], r.tiles, len(r.database_labels),
-        r.positive_rows, r.begin[part], r.end[part], r.k, scores, sums, found,
+        r.positive_rows, r.begin[part], r.end[part], r.k, scores, sums[part], found[part],
     )  # fmt: skip
 
 
@@ -239,17 +272,15 @@ def _collect(scores, num_columns, first_row, keys, count, threshold):  # type: i
     return count, threshold
 
 
-@_compiled()
-def _best_rows_kernel(  # type: ignore[no-untyped-def]
-    queries, query_labels, tiles, labels, k, keys, sums, found
-):
-    """Fill `sums` and `found` of some queries from their best k rows; `keys` [Q, 2 k] is memory."""
-    counts = np.zeros(len(queries), np.int64)
+# As a function of its own it would be some per cent slower.
+@_compiled(inline="always")
+def _collect_best(queries, tiles, num_rows, keys, counts):  # type: ignore[no-untyped-def]
+    """Fill `counts` [Q] and `keys` [Q, 2 k] with the keys of the best rows, no fewer than k."""
     thresholds = np.full(len(queries), np.nan, np.float32)
     scores = np.empty((_LANES, _TILE), np.float32)
     for tile in range(len(tiles)):
         first_row = tile * _TILE
-        num_columns = min(_TILE, len(labels) - first_row)
+        num_columns = min(_TILE, num_rows - first_row)
         for first in range(0, len(queries), _LANES):
             _similarities(queries, first, tiles[tile], scores)
             for lane in range(_LANES):
@@ -257,6 +288,27 @@ def _best_rows_kernel(  # type: ignore[no-untyped-def]
                 counts[q], thresholds[q] = _collect(
                     scores[lane], num_columns, first_row, keys[q], counts[q], thresholds[q]
                 )
+
+
+@_compiled()
+def _best_places_kernel(queries, tiles, num_rows, keys, best):  # type: ignore[no-untyped-def]
+    """Fill `best` [Q, k], k <= num_rows, with the best rows; `keys` [Q, 2 k] is memory."""
+    counts = np.zeros(len(queries), np.int64)
+    _collect_best(queries, tiles, num_rows, keys, counts)
+    for q in range(len(queries)):
+        sorted_keys = keys[q, : counts[q]]
+        sorted_keys.sort()
+        for place in range(best.shape[1]):
+            best[q, place] = np.int64(_LOW_32_BITS - (sorted_keys[-1 - place] & _LOW_32_BITS))
+
+
+@_compiled()
+def _best_rows_kernel(  # type: ignore[no-untyped-def]
+    queries, query_labels, tiles, labels, k, keys, sums, found
+):
+    """Fill `sums` and `found` of some queries from their best k rows; `keys` [Q, 2 k] is memory."""
+    counts = np.zeros(len(queries), np.int64)
+    _collect_best(queries, tiles, len(labels), keys, counts)
     for q in range(len(queries)):
         if query_labels[q] == UNLABELLED:
             continue

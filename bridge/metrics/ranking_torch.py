@@ -6,10 +6,18 @@ last bits; the order of equal ones is the same: by database row.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 
-from bridge.metrics.precision_sums import UNLABELLED, Float32, Int64, PrecisionSums
+from bridge.metrics.precision_sums import (
+    UNLABELLED,
+    Float32,
+    Int64,
+    PrecisionSums,
+    positives_of,
+)
 
 _BLOCK_BYTES = 2 << 30
 _LARGEST_BLOCK = 1024
@@ -36,22 +44,41 @@ def precision_sums(
     there = _device(device)
     candidates = torch.from_numpy(database[rows]).to(there)
     labels = torch.from_numpy(database_labels[rows]).to(there)
-    block = min(_BLOCK_BYTES // (_SORTING_BYTES * len(rows)) or 1, _LARGEST_BLOCK)
-    counts = _num_positives(query_labels, database_labels[rows])
+    counts = positives_of(query_labels, database_labels[rows])
     sums, found = np.zeros(len(queries)), np.zeros(len(queries), np.int64)
-    # Every product has one shape: another one might round the same similarities differently.
-    batch = torch.zeros(block, queries.shape[1], device=there)
-    wanted = torch.full((block, 1), UNLABELLED, device=there)
-    for start in range(0, len(queries), block):
-        part = slice(start, min(start + block, len(queries)))
-        size = part.stop - start
-        batch[:size] = torch.from_numpy(queries[part])
-        wanted[:size, 0] = torch.from_numpy(query_labels[part])
+    for part, batch in _batches(queries, candidates):
+        size = part.stop - part.start
+        wanted = torch.from_numpy(query_labels[part, None]).to(there)
         order = _best_rows(_product(batch, candidates), k)
-        block_sums, block_found = _sums(labels[order] == wanted)
-        sums[part], found[part] = block_sums[:size].cpu().numpy(), block_found[:size].cpu().numpy()
+        block_sums, block_found = _sums(labels[order[:size]] == wanted)
+        sums[part], found[part] = block_sums.cpu().numpy(), block_found.cpu().numpy()
     is_query = query_labels != UNLABELLED
     return PrecisionSums(sums * is_query, found * is_query, counts)
+
+
+def best_rows(
+    queries: Float32, database: Float32, k: int, rows: Int64 | None = None, *, device: str
+) -> Int64:
+    """As `bridge.metrics.ranking.best_rows`, on a torch device."""
+    rows = np.arange(len(database)) if rows is None else rows
+    k = min(k, len(rows))
+    best = np.empty((len(queries), k), np.int64)
+    candidates = torch.from_numpy(database[rows]).to(_device(device))
+    for part, batch in _batches(queries, candidates):
+        order = _best_rows(_product(batch, candidates), k)
+        best[part] = order[: part.stop - part.start].cpu().numpy()
+    return rows[best]
+
+
+def _batches(queries: Float32, candidates: torch.Tensor) -> Iterator[tuple[slice, torch.Tensor]]:
+    """The queries on the candidates' device, block by block, and the padding of the last one."""
+    block = min(_BLOCK_BYTES // (_SORTING_BYTES * len(candidates)) or 1, _LARGEST_BLOCK)
+    # Every product has one shape: another one might round the same similarities differently.
+    batch = torch.zeros(block, queries.shape[1], device=candidates.device)
+    for start in range(0, len(queries), block):
+        part = slice(start, min(start + block, len(queries)))
+        batch[: part.stop - start] = torch.from_numpy(queries[part])
+        yield part, batch
 
 
 def _device(name: str) -> torch.device:
@@ -59,13 +86,6 @@ def _device(name: str) -> torch.device:
         return torch.empty(0, device=name).device
     except (RuntimeError, AssertionError) as error:
         raise ValueError(f"There is no device {name!r} here: {error}") from error
-
-
-def _num_positives(query_labels: Int64, database_labels: Int64) -> Int64:
-    names, counts = np.unique(database_labels, return_counts=True)
-    place = np.minimum(np.searchsorted(names, query_labels), len(names) - 1)
-    is_there = (names[place] == query_labels) & (query_labels != UNLABELLED)
-    return np.where(is_there, counts[place], 0)
 
 
 def _product(queries: torch.Tensor, database: torch.Tensor) -> torch.Tensor:

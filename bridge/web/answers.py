@@ -22,7 +22,7 @@ class Result(BaseModel):
     """An image of the index."""
 
     rank: int
-    similarity: Annotated[float, Field(description="cosine of the descriptors, -1 to 1")]
+    similarity: Annotated[float, Field(description="cosine with the query, -1 to 1")]
     row: Annotated[int, Field(description="its number in the index")]
     object_id: str
     image_id: str
@@ -78,6 +78,9 @@ class IndexAnswer(BaseModel):
     counts: dict[str, int]
     blur_levels: list[int]
     search_type: str
+    rerank: Annotated[
+        str | None, Field(description="what re-ranks results, which is not by similarity then")
+    ]
     limits: RequestLimits
     examples: list[Example]
 

@@ -19,6 +19,7 @@ from bridge.common import storage
 from bridge.common.errors import InputError
 from bridge.common.images import encode
 from bridge.index.catalogue import Catalogue, Entry
+from bridge.index.config import Rerank
 from bridge.index.folder import IndexManifest
 from bridge.index.searcher import TOP, Found, Query
 from bridge.web.answers import Answers, Example, IndexAnswer, Problem, RequestLimits, answer
@@ -61,6 +62,7 @@ def create_app(
     uploads: Uploads,
     *,
     local: bool,
+    rerank: Rerank | None = None,
 ) -> FastAPI:
     """The application.
 
@@ -72,6 +74,7 @@ def create_app(
         uploads: reads the pictures of requests.
         local: whether it is reached from this machine alone: then a request that names another
             host is refused, which keeps other sites from reading it through a browser.
+        rerank: what `search` re-ranks by, to be told of.
     """
     app = FastAPI(
         title="Image search robust to motion blur",
@@ -88,7 +91,7 @@ def create_app(
     app.add_exception_handler(Unavailable, _unavailable)
     version = storage.sha256_json([part.sha256 for part in manifest.searched_parts])[:12]
     app.include_router(_pages(app))
-    app.include_router(_index_routes(name, manifest, catalogue, uploads.limits, version))
+    app.include_router(_index_routes(name, manifest, catalogue, uploads.limits, version, rerank))
     app.include_router(_search_route(catalogue, search, uploads, version))
     app.include_router(_health(search))
     app.mount("/static", StaticFiles(directory=STATIC))
@@ -115,7 +118,12 @@ def _pages(app: FastAPI) -> APIRouter:
 
 
 def _index_routes(
-    name: str, manifest: IndexManifest, catalogue: Catalogue, limits: Limits, version: str
+    name: str,
+    manifest: IndexManifest,
+    catalogue: Catalogue,
+    limits: Limits,
+    version: str,
+    rerank: Rerank | None,
 ) -> APIRouter:
     router = APIRouter()
     examples = catalogue.examples(EXAMPLES)
@@ -127,6 +135,7 @@ def _index_routes(
         counts=dict(manifest.counts),
         blur_levels=catalogue.levels,
         search_type=manifest.search["layout"]["type"],
+        rerank=None if rerank is None else rerank.title,
         limits=RequestLimits(formats=list(FORMATS), **asdict(limits)),
         examples=[
             Example(

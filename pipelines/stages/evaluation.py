@@ -19,6 +19,7 @@ from bridge.dataset.roles import QUERY
 from bridge.evaluation.method import blur_severities, estimates
 from bridge.evaluation.protocols import PROTOCOLS, Result, Task, tasks
 from bridge.evaluation.showcase import choose_queries, galleries, hardest_distractors
+from bridge.index.config import Rerank
 from bridge.index.folder import (
     Descriptors,
     IndexManifest,
@@ -61,8 +62,14 @@ def _report(
     for name, (path, manifest) in zip(_names([*manifests]), manifests.items(), strict=True):
         index = OpenIndex(path, manifest, read_descriptors(path, manifest))
         results = evaluate(index.rows, name, blocks=blocks)
+        is_first = not methods
         methods.append(MethodResult(name, results, estimates(index.rows)))
-        if len(methods) == 1:
+        for rerank in config.reranks:
+            title = f"{name} + {rerank.title} (uses the database)"
+            methods.append(
+                MethodResult(title, evaluate(index.rows, title, rerank=rerank, blocks=blocks))
+            )
+        if is_first:
             shown = show(index, results, config)
             severities = blur_severities(index.rows)
     data = ReportData(
@@ -86,8 +93,10 @@ def _names(paths: list[str]) -> list[str]:
     return names if len(set(names)) == len(names) else paths
 
 
-def evaluate(rows: Descriptors, name: str = "index", *, blocks: int = 1) -> dict[str, Result]:
-    """Every protocol that an index has the rows for (Sec. 5).
+def evaluate(
+    rows: Descriptors, name: str = "index", *, rerank: Rerank | None = None, blocks: int = 1
+) -> dict[str, Result]:
+    """Every protocol that an index has the rows for (Sec. 5), of re-ranked searches if told so.
 
     More than one block of queries are shared out over the cluster.
     """
@@ -95,25 +104,25 @@ def evaluate(rows: Descriptors, name: str = "index", *, blocks: int = 1) -> dict
     for task in tasks(rows):
         with progress(f"{name}: {task.protocol.name}", len(task), "queries") as counter:
             if blocks > 1:
-                results[task.protocol.name] = _on_cluster(task, blocks)
+                results[task.protocol.name] = _on_cluster(task, rerank, blocks)
             else:
-                results[task.protocol.name] = task.evaluate(device=_device())
+                results[task.protocol.name] = task.evaluate(rerank=rerank, device=_device())
             counter.advance(len(task))
     return results
 
 
-def _on_cluster(task: Task, blocks: int) -> Result:
+def _on_cluster(task: Task, rerank: Rerank | None, blocks: int) -> Result:
     """The same result, with the queries in so many blocks."""
     bounds = np.linspace(0, len(task), min(blocks, len(task)) + 1).astype(int)
     slices = [slice(*pair) for pair in itertools.pairwise(bounds)]
     gpus = min(1.0, cluster.num_gpus())
-    parts = engine.run(_block, list(enumerate(slices)), task, gpus=gpus)
+    parts = engine.run(_block, list(enumerate(slices)), task, rerank, gpus=gpus)
     return merge_results([result for _, result in sorted(parts, key=lambda part: part[0])])
 
 
-def _block(item: tuple[int, slice], task: Task) -> tuple[int, Result]:
+def _block(item: tuple[int, slice], task: Task, rerank: Rerank | None) -> tuple[int, Result]:
     number, block = item
-    return number, task.evaluate(block, device=_device())
+    return number, task.evaluate(block, rerank=rerank, device=_device())
 
 
 def _device() -> str:

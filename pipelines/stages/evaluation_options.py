@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from bridge.common.record import WholeNumber, check
+from bridge.index.config import AlphaQE, Rerank, RerankName, SuperGlobal, rerank_of
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,12 @@ class EvaluateConfig:
     """Folder of the report."""
     title: str = "Retrieval robust to object motion blur"
     """Heading of the report."""
+    rerank: tuple[RerankName, ...] = ("none",)
+    """Evaluate the same searches re-ranked too, in rows of their own: they use the database."""
+    aqe: AlphaQE = field(default_factory=AlphaQE)
+    """Of alpha query expansion."""
+    superglobal: SuperGlobal = field(default_factory=SuperGlobal)
+    """Of SuperGlobal re-ranking."""
     galleries_per_level: WholeNumber = 2
     """Random queries of each blur level whose results are shown."""
     extreme_galleries: WholeNumber = 3
@@ -30,3 +37,9 @@ class EvaluateConfig:
 
     def __post_init__(self) -> None:
         check(self)
+
+    @property
+    def reranks(self) -> list[Rerank]:
+        """The re-rankings that were asked for, each once."""
+        found = [rerank_of(name, self.aqe, self.superglobal) for name in dict.fromkeys(self.rerank)]
+        return [rerank for rerank in found if rerank is not None]

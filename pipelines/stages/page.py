@@ -54,6 +54,7 @@ def page(options: ServiceOptions, model: DeploymentHandle) -> FastAPI:
         search,
         Uploads(options.limits, options.timeout, options.most_bytes),
         local=options.local,
+        rerank=options.rerank,
     )
 
 

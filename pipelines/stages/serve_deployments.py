@@ -32,7 +32,11 @@ class SearchModel:
         device = "cuda" if options.gpu else "cpu"
         self._index = _WatchedIndex(options.index)
         self._searcher = Searcher(
-            options.index, model=options.model, device=device, threads=threads
+            options.index,
+            model=options.model,
+            device=device,
+            threads=threads,
+            rerank=options.rerank,
         )
         # Filters are ready before the first request that has one.
         _ = self._searcher.catalogue.columns

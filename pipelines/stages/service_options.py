@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from bridge.index.config import Rerank
 from bridge.web.limits import Limits
 
 
@@ -23,4 +24,5 @@ class ServiceOptions:
     timeout: float
     most_bytes: float
     limits: Limits
+    rerank: Rerank | None
     local: bool

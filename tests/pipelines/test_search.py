@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ import pytest
 from bridge.common.errors import InputError
 from bridge.common.images import encode
 from bridge.index.catalogue import Catalogue
+from bridge.index.config import AlphaQE, SuperGlobal
 from bridge.index.folder import open_index_manifest
 from pipelines import search
 from pipelines.search import SearchConfig, picture_paths
@@ -78,6 +80,32 @@ def test_filters_reach_the_search(
     assert capsys.readouterr().out.count("No image of the index fits the filters.") == 3
     with pytest.raises(InputError, match="no object 'shape9/999'"):
         search.run(SearchConfig(images=(pictures,), index=str(index), objects=("shape9/999",)))
+
+
+def test_results_are_reranked_where_asked_for(
+    index: Path, pictures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def rows(**options: Any) -> list[list[int]]:
+        config = SearchConfig(images=(pictures,), index=str(index), top=60, **options)
+        return [[hit["row"] for hit in entry["results"]] for entry in search.run(config)]
+
+    plain = rows()
+    superglobal = SuperGlobal(candidates=40, nearest=5, beta=1)
+    for reranked in (rows(rerank="aqe"), rows(rerank="superglobal", superglobal=superglobal)):
+        assert reranked != plain
+    # Those behind the candidates stay; without neighbours nothing happens.
+    assert [found[40:] for found in reranked] == [found[40:] for found in plain]
+    assert rows(rerank="aqe", aqe=AlphaQE(neighbours=0)) == plain
+    capsys.readouterr()
+
+
+def test_the_command_has_the_options_of_reranking(index: Path, tmp_path: Path) -> None:
+    given = ["--index", str(index), "--images", str(tmp_path), "--superglobal.beta", "-1"]
+    ended = command("pipelines.search", given, tmp_path)
+    assert (ended.code, ended.errors) == (
+        2,
+        "error: --superglobal.beta must be at least 0, not -1.0.\n",
+    )
 
 
 def test_the_page_has_every_picture_inside(index: Path, pictures: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import os
 import signal
@@ -23,13 +24,14 @@ from bridge.blur import blur_level
 from bridge.common.errors import InputError
 from bridge.common.images import ImageFormat, encode
 from bridge.index.catalogue import Catalogue
+from bridge.index.config import SuperGlobal
 from bridge.index.folder import open_index_manifest
-from bridge.index.searcher import Searcher
+from bridge.index.searcher import Query, Searcher
 from bridge.web.uploads import Limits
 from pipelines import serve
 from pipelines.serve import ServeConfig
 from pipelines.stages.page import page, serving
-from pipelines.stages.serve_deployments import search_model
+from pipelines.stages.serve_deployments import SearchModel, search_model
 from tests.ranking import ROUNDING, assert_nearest
 from tests.serving import Client, Reply, free_port
 
@@ -114,6 +116,7 @@ def test_index_objects_and_examples_are_told(client: Client, catalogue: Catalogu
     told = client.get("/api/index").json
     assert (told["images"], told["objects"]) == (len(catalogue), 7)
     assert told["blur_levels"] == [1, 2, 3, 4, 5, 6] and told["limits"]["top"] == 150
+    assert told["rerank"] is None
     assert told["counts"]["distractor"] + told["counts"]["database"] == len(catalogue)
     example = client.get("/" + told["examples"][0]["image"])
     assert example.body == catalogue.examples(1)[0].picture()
@@ -276,7 +279,7 @@ def test_64_clients_are_all_answered(address: str, catalogue: Catalogue) -> None
 def test_too_many_requests_are_refused_and_the_others_answered(
     index: Path, client: Client, address: str, catalogue: Catalogue
 ) -> None:
-    config = ServeConfig(index=str(index), batch_size=1, max_waiting=1)
+    config = ServeConfig(index=str(index), batch_size=1, max_waiting=1, rerank="aqe")
     options = serve.service_options(config)
     busy = ray.serve.run(search_model(options, 0.5), name="busy", route_prefix=None)
     pictures = [entry.picture() for entry in catalogue.entries(range(48))]
@@ -285,7 +288,9 @@ def test_too_many_requests_are_refused_and_the_others_answered(
         serving(page(options, busy), "127.0.0.1", port, timeout=30, drain=1),
         ThreadPoolExecutor(48) as pool,
     ):
-        replies = list(pool.map(Client(f"http://127.0.0.1:{port}/").search, pictures))
+        busy_client = Client(f"http://127.0.0.1:{port}/")
+        replies = list(pool.map(busy_client.search, pictures))
+        assert busy_client.get("/api/index").json["rerank"] == "alphaQE"
     ray.serve.delete("busy")
     statuses = {reply.status for reply in replies}
     assert statuses == {200, 503}
@@ -293,6 +298,16 @@ def test_too_many_requests_are_refused_and_the_others_answered(
         if reply.status == 503:
             assert int(reply.headers["retry-after"]) > 0 and "try again" in reply.detail
     assert client.get("/healthz").status == 200
+
+
+def test_replicas_rerank_as_the_service_is_told(index: Path, catalogue: Catalogue) -> None:
+    superglobal = SuperGlobal(nearest=5, beta=1)
+    config = ServeConfig(index=str(index), rerank="superglobal", superglobal=superglobal)
+    replica = SearchModel(serve.service_options(config), threads=1)
+    picture = catalogue.entries([7])[0].picture()
+    [found] = asyncio.run(replica.search([Query(picture, 50)])).found
+    [expected] = Searcher(str(index), threads=1, rerank=superglobal).search([picture], 50)
+    assert found == expected and found != Searcher(str(index)).search([picture], 50)[0]
 
 
 def test_a_service_that_cannot_start_says_why(index: Path, address: str, tmp_path: Path) -> None:

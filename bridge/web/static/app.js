@@ -227,7 +227,8 @@ async function begin() {
     const index = await response.json();
     state.limits = index.limits;
     $("about").textContent = `Index ${index.name}: ${index.images.toLocaleString("en")} images of ` +
-      `${index.objects.toLocaleString("en")} objects, ${index.search_type} search`;
+      `${index.objects.toLocaleString("en")} objects, ${index.search_type} search` +
+      (index.rerank ? `, re-ranked by ${index.rerank}` : "");
     $("limits").textContent = `JPEG, PNG or WebP, up to ${index.limits.megabytes} MB`;
     filters(index);
     examples(index.examples);

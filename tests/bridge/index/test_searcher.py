@@ -15,11 +15,13 @@ import bridge
 from bridge.blur import blur_level
 from bridge.common.errors import InputError
 from bridge.common.images import decode, encode
-from bridge.index import search as search_module
+from bridge.index import rerank as rerank_module
 from bridge.index.catalogue import Catalogue
+from bridge.index.config import AlphaQE, Rerank, SuperGlobal
 from bridge.index.folder import Descriptors, open_index_manifest, read_descriptors
+from bridge.index.rerank import expanded_queries
 from bridge.index.search import search
-from bridge.index.searcher import Query, Searcher
+from bridge.index.searcher import Hit, Query, Searcher
 from bridge.model.embedding import embed_encoded
 from tests.ranking import ROUNDING, assert_nearest
 from tests.searchable import make_index, make_model
@@ -94,6 +96,31 @@ def test_filters_keep_the_order_of_what_they_let_through(
         searcher.search([picture], objects=("nothing",))
 
 
+def test_results_are_put_in_the_order_of_a_reranking(
+    index: Path, searcher: Searcher, rows: Descriptors
+) -> None:
+    picture = searcher.catalogue.entries([3])[0].picture()
+    cosines = {hit.row: hit.similarity for hit in searcher.search([picture], len(rows))[0].results}
+
+    def found(rerank: Rerank, top: int = len(rows)) -> list[Hit]:
+        results = Searcher(str(index), rerank=rerank).search([picture], top)[0].results
+        assert [hit.rank for hit in results] == list(range(1, top + 1))
+        shown = [hit.similarity for hit in results]
+        assert shown == pytest.approx([cosines[hit.row] for hit in results], abs=ROUNDING)
+        assert shown != sorted(shown, reverse=True)
+        return list(results)
+
+    options = AlphaQE(neighbours=20, alpha=1)
+    best = sorted(cosines, key=lambda row: -cosines[row])[:20]
+    query = rows.descriptors[[3]]
+    wanted = expanded_queries(query, rows.descriptors[best][None], options)[0]
+    numbers = [hit.row for hit in found(options, 30)]
+    products = rows.descriptors @ wanted
+    assert_nearest(numbers, products[numbers], products, 10 * ROUNDING)
+    everything = found(SuperGlobal(candidates=len(rows), beta=1))
+    assert {hit.row for hit in everything} == set(cosines)
+
+
 def test_together_and_one_by_one_give_the_same(searcher: Searcher) -> None:
     numbers: list[int | None] = list(range(0, 200, 13))
     entries = searcher.catalogue.entries(numbers)
@@ -130,7 +157,7 @@ def test_queries_are_embedded_in_the_precision_of_the_index(
         asked.append(queries)
         return search(index, queries, *rest, **more)
 
-    monkeypatch.setattr(search_module, "search", remember)
+    monkeypatch.setattr(rerank_module, "search", remember)
     pictures = [entry.picture() for entry in Catalogue(str(index), manifest).entries(range(8))]
     Searcher(str(index)).search(pictures)
     model = bridge.load(manifest.model)
