@@ -20,7 +20,7 @@ from bridge.report.templates import render
 
 
 def write_study(folder: str | Path, data: StudyData) -> None:
-    """Write `figures/*`, `report.html` and `study.json`, each whole or not at all, in this order."""
+    """Write `figures/*`, `report.html` and `study.json` in this order, each whole or not at all."""
     sections, document = study_sections(data), study_document(data)
     page = render(
         "study.html",

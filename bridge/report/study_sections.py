@@ -214,10 +214,7 @@ def _ablation_section(data: StudyData, table: str) -> Section | None:
         return None
     rows, paper = data.in_table(table, protocol), paper_scores(table, protocols[0])
     # In the paper's order, what it does not have at the end.
-    order = [
-        *(name for name in paper if name in rows),
-        *(name for name in rows if name not in paper),
-    ]
+    order = [*filter(rows.__contains__, paper), *(name for name in rows if name not in paper)]
     heading = f"{protocol_title(protocol)}, {_metric(rows)} by query blur level"
     shown = compared_table(corner, _means({name: rows[name] for name in order}), paper, heading)
     notes = ["Means over the seeds; the highest of those measured here in bold."]

@@ -61,9 +61,9 @@ class Configuration:
         return self.method in get_args(TrainedName)
 
     @property
-    def tables(self) -> dict[TableNumber, str]:
-        """Its row's name by table."""
-        return {"2": self.name} if self.rows is None else dict(self.rows)
+    def tables(self) -> dict[str, str]:
+        """Its row's name by the number of the table."""
+        return {"2": self.name} if self.rows is None else {n: row for n, row in self.rows.items()}
 
     def training(self) -> TrainConfig:
         """The training, but for what the study sets.

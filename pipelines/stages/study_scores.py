@@ -1,4 +1,4 @@
-"""The scores of a finished run as a file: average precision by protocol, database level and query."""
+"""The scores of a finished run as a file: average precisions by protocol and query."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _WHOLE = -1
 
 def write_scores(out: str, scores: Mapping[str, Repeats]) -> str:
     """Write them by protocol into a run's folder; the SHA-256 of the file."""
-    arrays = {}
+    arrays: dict[str, np.ndarray] = {}
     for protocol, repeats in scores.items():
         values = {name: np.asarray(getattr(repeats, name)) for name in _ARRAYS}
         values["sizes"] = np.array([repeats.num_database, repeats.k or _WHOLE])
         arrays |= {f"{protocol}.{name}": value for name, value in values.items()}
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
     storage.write_bytes(storage.join(out, SCORES_FILE), buffer.getvalue())
     return storage.sha256(buffer.getvalue())
 
@@ -49,8 +49,13 @@ def read_scores(out: str, sha256: str) -> dict[str, Repeats] | None:
 
 
 def _repeats(arrays: Mapping[str, np.ndarray], protocol: str) -> Repeats:
-    values = [arrays[f"{protocol}.{name}"] for name in _ARRAYS]
+    values = {name: arrays[f"{protocol}.{name}"] for name in _ARRAYS}
     num_database, k = arrays[f"{protocol}.sizes"].tolist()
     return Repeats(
-        *values[:3], tuple(values[3].astype(int).tolist()), num_database, None if k == _WHOLE else k
+        average_precision=values["average_precision"],
+        query_labels=values["query_labels"],
+        query_blur_levels=values["query_blur_levels"],
+        database_blur_levels=tuple(values["database_blur_levels"].astype(int).tolist()),
+        num_database=num_database,
+        k=None if k == _WHOLE else k,
     )
