@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 import yaml
 from annotated_types import MinLen
@@ -16,7 +16,7 @@ from bridge.common.cli import options_of
 from bridge.common.errors import InputError
 from bridge.common.record import Count, Positive, WholeNumber, check, from_json, to_json
 from bridge.model.baselines.config import HistogramConfig, PretrainedConfig
-from bridge.model.config import MethodName, ModelConfig, TrainedName, UntrainedName
+from bridge.model.config import ModelConfig, UntrainedName
 from bridge.training.presets import PRESETS, PresetName
 from pipelines.stages.train_options import TrainConfig, trainings
 
@@ -29,6 +29,7 @@ _UNTRAINED: dict[UntrainedName, type[ModelConfig]] = {
     "pretrained": PretrainedConfig,
     "histogram": HistogramConfig,
 }
+METHODS = (*PRESETS, *_UNTRAINED)
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Configuration:
     """A method with its options, under the name that tables call it by."""
 
     name: str
-    method: MethodName = "bridge"
+    method: str = "bridge"
     preset: PresetName = "quick"
     options: Mapping[str, Any] = field(default_factory=dict)
     """Options of train.py by parameter: {"norm": "folded", "learning_rate": 0.001}."""
@@ -52,13 +53,15 @@ class Configuration:
 
     def __post_init__(self) -> None:
         check(self)
+        if self.method not in METHODS:
+            raise InputError(f"`method` must be one of {', '.join(METHODS)}, not {self.method!r}.")
         if not _slug(self.name):
             raise InputError("`name` must have a letter or a digit.")
 
     @property
     def is_trained(self) -> bool:
         """Whether there is something to train."""
-        return self.method in get_args(TrainedName)
+        return self.method in PRESETS
 
     @property
     def tables(self) -> dict[str, str]:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from annotated_types import MinLen
 
+from bridge.common.errors import InputError
 from bridge.common.record import Count, WholeNumber, check
 from pipelines.stages.train_options import DEFAULT_DATA
 
@@ -15,7 +16,11 @@ StudyPreset = Literal["quick", "paper", "recipes"]
 
 @dataclass(frozen=True)
 class StudyConfig:
-    """What to compare, on what, and how much of it at a time."""
+    """What to compare, on what, and how much of it at a time.
+
+    Raises:
+        InputError: an option out of its range, or two that exclude each other.
+    """
 
     preset: StudyPreset = "quick"
     """quick: all methods and ablations with the networks of train.py's preset quick, for two cores.
@@ -49,3 +54,7 @@ class StudyConfig:
 
     def __post_init__(self) -> None:
         check(self)
+        if not self.num_workers and (self.concurrent_runs or 1) > 1:
+            raise InputError(
+                "--num-workers 0 trains one run at a time: leave out --concurrent-runs."
+            )

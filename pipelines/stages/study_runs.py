@@ -45,7 +45,8 @@ def room_of(config: StudyConfig) -> Room:
     cluster.connect(config.num_cpus)
     gpus, processes = int(cluster.num_gpus()), max(1, config.num_workers)
     most = (gpus or int(cluster.num_cpus() // MAX_CPUS_PER_WORKER)) // processes
-    runs = config.concurrent_runs or max(1, most)
+    # What trains inside this process has it to itself.
+    runs = config.concurrent_runs or (max(1, most) if config.num_workers else 1)
     cores = cluster.cpus_each(
         cluster.nodes(), runs * processes, MAX_CPUS_PER_WORKER, on_gpu=gpus > 0
     )
