@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import random
+import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,12 +15,13 @@ import yaml
 
 from bridge.common.errors import Failed, InputError
 from pipelines import study
-from pipelines.stages import study_runs
 from pipelines.stages.study_options import StudyConfig
 from pipelines.stages.study_plan import RECORD_FILE
 from pipelines.stages.study_scores import SCORES_FILE
 from tests.factories import make_dataset
+from tests.kills import start, strike
 from tests.searchable import without_actors
+from tests.waiting import wait_until
 
 SMALL = {"backbone": "resnet18", "image_size": [24, 32]}
 BRIDGE = {**SMALL, "cls_dim": 16, "aux_dim": 8, "aux_hidden": 8, "descriptor_dim": 16}
@@ -166,16 +169,17 @@ def test_a_part_of_a_study_says_what_is_missing(
 
 
 def test_a_failed_run_leaves_the_report_of_the_others(
-    config: StudyConfig, tmp_path: Path, ray_cluster: None, monkeypatch: pytest.MonkeyPatch
+    config: StudyConfig, tmp_path: Path, ray_cluster: None
 ) -> None:
-    def fail(run: object, room: object) -> None:
-        raise RuntimeError("the loss was not finite")
-
-    monkeypatch.setattr(study_runs, "_train", fail)
-    part = replace(config, out=str(tmp_path), only=("DELG", "colours"))
-    with pytest.raises(Failed, match="1 of 2 runs failed .delg-0: RuntimeError: the loss"):
+    first, _, floor = GRID["configurations"]
+    exploding = {**first, "options": {**OURS, "learning_rate": 1e30}}
+    grid = {**GRID, "passes": 640, "seeds": [0], "configurations": [exploding, floor]}
+    (tmp_path / "grid.yaml").write_text(yaml.safe_dump(grid))
+    part = replace(config, grid=str(tmp_path / "grid.yaml"), out=str(tmp_path / "out"))
+    with pytest.raises(Failed, match="1 of 2 runs failed .bridge-0: NonFiniteLoss: "):
         study.run(part)
-    assert list(document(tmp_path)["configurations"]) == ["colours"]
+    found = document(tmp_path / "out")
+    assert list(found["configurations"]) == ["colours"] and found["missing"] == ["bridge-0"]
 
 
 def test_a_dry_run_tells_runs_and_cost_and_writes_nothing(
@@ -209,3 +213,32 @@ def test_too_few_test_images_and_wrong_distractors_are_refused(
         study.run(replace(config, data=str(tmp_path / "data"), out=str(tmp_path / "out")))
     with pytest.raises(InputError, match="has no distractor images"):
         study.run(replace(config, distractors=config.data, out=str(tmp_path / "out")))
+
+
+@pytest.mark.long
+def test_a_killed_study_continues_with_two_runs_at_a_time(
+    config: StudyConfig, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    options = ["--grid", str(config.grid), "--data", config.data, "--out", str(out)]
+    options += ["--num-cpus", "2", "--concurrent-runs", "2"]
+
+    def begin() -> subprocess.Popen[str]:
+        return start("pipelines/study.py", options, stdout=subprocess.PIPE)
+
+    def records() -> dict[str, bytes]:
+        return {p.parent.name: p.read_bytes() for p in out.glob(f"runs/*/{RECORD_FILE}")}
+
+    killed = begin()
+    wait_until(records, killed)
+    strike(killed, "everything", "", random.Random(0))
+    killed.communicate()
+    before = records()
+    assert before and len(before) < len(NAMES), "the kill came too late"
+    again = begin()
+    printed, _ = again.communicate(timeout=600)
+    assert again.returncode == 0, printed
+    assert f"{len(before)} of 4 runs are finished" in printed
+    assert sorted(finished(printed)) == sorted({*NAMES} - before.keys())
+    assert {name: records()[name] for name in before} == before
+    assert document(out)["missing"] == []
