@@ -40,6 +40,7 @@ def run(config: StudyConfig) -> StudyData | None:
     study_plan.check_inputs(config)
     runs = study_plan.runs_of(config, grid)
     wanted = study_plan.asked_for(config, runs)
+    # The folder of another study is refused before anything heavy is imported.
     for one in runs:
         one.measured()
     from pipelines.stages import study_runs

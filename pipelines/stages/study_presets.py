@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import combinations
 from typing import Any
 
-from bridge.training.presets import LOSSES, PresetName
+from bridge.training.presets import LOSSES, PRESETS, PresetName, loss_subsets
 from pipelines.stages.study_grid import Configuration, Grid
 from pipelines.stages.study_options import StudyPreset
 
@@ -141,12 +140,12 @@ def _comparison(preset: PresetName) -> tuple[Configuration, ...]:
 def _loss_subsets(strong: Configuration) -> list[Configuration]:
     """Table 5: every subset of the losses that acts on the descriptor, but for all of them."""
     found = []
-    for size in range(1, len(LOSSES)):
-        for kept in combinations(LOSSES, size):
-            if {"contrastive", "classification"} & {*kept}:
-                without = {name: 0.0 for name in LOSSES if name not in kept}
-                name = _losses(kept)
-                found.append(_ablation(strong, f"only {name}", "5", name, **without))
+    for subset in loss_subsets(PRESETS["bridge"][strong.preset].recipe):
+        kept = tuple(subset.split("+"))
+        if kept != LOSSES and {"contrastive", "classification"} & {*kept}:
+            without = {name: 0.0 for name in LOSSES if name not in kept}
+            name = _losses(kept)
+            found.append(_ablation(strong, f"only {name}", "5", name, **without))
     return found
 
 

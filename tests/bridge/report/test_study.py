@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from bridge.metrics.repeats import joined, repeats_of
 from bridge.report.study import write_study
 from bridge.report.study_data import Cost, Studied, StudyData, mean_cost, mean_grid, mean_scores
 from bridge.report.study_sections import methods_table, study_sections
+from tests.bridge.report.balance import Balance
 
 Evaluate = Callable[..., RetrievalResult]
 EvaluatePerLevel = Callable[..., PerLevelResult]
@@ -107,6 +109,11 @@ def test_a_page_its_tables_and_its_numbers_are_written(data: StudyData, tmp_path
     write_study(tmp_path, data)
     page = (tmp_path / "report.html").read_text()
     assert page.startswith("<!DOCTYPE html>") and "A &lt;study&gt;" in page
+    parser = Balance()
+    parser.feed(page)
+    assert (parser.faults, parser.open) == ([], [])
+    assert set(re.findall(r'<a href="#([^"]+)"', page)) == {*parser.ids} - {"provenance"}
+    assert not re.search(r"<(script|link|iframe|object)\b|@import|url\(http", page)
     assert "1 run is not finished (rival-2)" in page and "Ours" in page
     costs = (tmp_path / "figures" / "costs.csv").read_text()
     rows = {row["Configuration"]: row for row in csv.DictReader(io.StringIO(costs))}
