@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from operator import attrgetter
 from typing import Any
 
+from bridge.common.cli import options_of
 from bridge.training.presets import LOSSES, PRESETS, PresetName, loss_subsets
-from pipelines.stages.study_grid import Configuration, Grid
+from bridge.training.recipe import Recipe
+from pipelines.stages.study_grid import SET_BY_THE_STUDY, Configuration, Grid
 from pipelines.stages.study_options import StudyPreset
 
 PAPERS_LOSSES = {"contrastive": "con", "classification": "cls", "blur": "be", "localisation": "loc"}
@@ -24,14 +27,12 @@ def grid_of(preset: StudyPreset) -> Grid:
 
 def quick() -> Grid:
     """All methods and ablations with small networks, for two cores."""
-    # The paper's treatment of norms, which its small network hardly learns with, and a gentler one.
-    norms = {"norm": "none", "imagenet_norm": False}
-    rate = {"learning_rate": 1e-3}
-    # The paper's recipe, with the network of the preset quick.
     recipe = _papers_recipe()
+    # As the paper treats norms, with which a small network hardly learns, and more gently.
+    norms = {"norm": "none", "imagenet_norm": False}
     bridges = (
         Configuration(PAPERS, options=recipe | norms),
-        Configuration(f"{PAPERS}, folded norms", options=recipe | rate),
+        Configuration(f"{PAPERS}, folded norms", options=recipe | {"learning_rate": 1e-3}),
     )
     return Grid(
         title="Methods of retrieval under motion blur, small networks",
@@ -102,20 +103,15 @@ def recipes() -> Grid:
 
 
 def _papers_recipe() -> dict[str, Any]:
-    """The options that make the recipe of a preset `quick` the paper's."""
+    """The paper's recipe as options, for whatever network."""
+    recipe = PRESETS["bridge"]["paper"].recipe
+    paths = {
+        path.rpartition(".")[2]: path for path in options_of(Recipe, recipe, flat=True).values()
+    }
     return {
-        "batch_size": 32,
-        "learning_rate": 1e-4,
-        "schedule": "constant",
-        "warmup_steps": 0,
-        "ema_decay": 0.0,
-        "supervise": "query",
-        "num_positives": 1,
-        "num_negatives": 5,
-        "pairs": "tuple",
-        "classification": 0.1,
-        "flip": 0.0,
-        "validate_every": 400,
+        name: attrgetter(path)(recipe)
+        for name, path in by_name.items()
+        if name not in SET_BY_THE_STUDY
     }
 
 
