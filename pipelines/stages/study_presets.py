@@ -110,7 +110,7 @@ def _papers_recipe() -> dict[str, Any]:
     }
     return {
         name: attrgetter(path)(recipe)
-        for name, path in by_name.items()
+        for name, path in paths.items()
         if name not in SET_BY_THE_STUDY
     }
 
