@@ -9,6 +9,7 @@ Each number of units has a process and a cluster of its own.
 from __future__ import annotations
 
 import multiprocessing
+import operator
 import pickle
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -38,14 +39,6 @@ class Config(Options):
     """Of the cluster."""
 
 
-class Nothing:
-    """Does nothing, as little as an actor can."""
-
-    def __call__(self, unit: int) -> int:
-        """The unit."""
-        return unit
-
-
 def measure(units: int, cpus: int) -> dict[str, Any]:
     """Run so many units in this process; a row of the table."""
     from pipelines.stages import cluster, engine
@@ -53,7 +46,7 @@ def measure(units: int, cpus: int) -> dict[str, Any]:
     cluster.connect(cpus)
     process = psutil.Process()
     plan = range(units)
-    results = engine.run(Nothing, plan, actors=engine.Actors())
+    results = engine.run(operator.index, plan, actors=engine.Actors())
     next(results)
     started, first, last = time.monotonic(), process.memory_info().rss, 0
     for done, _ in enumerate(results, start=2):
@@ -72,14 +65,11 @@ def measure(units: int, cpus: int) -> dict[str, Any]:
 
 def run(config: Config) -> None:
     """Measure and report."""
-    # Workers find the work in the module, not in the command.
-    from benchmarks import engine
-
     rows = []
     for units in config.units:
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(1, mp_context=context) as pool:
-            rows.append(pool.submit(engine.measure, units, config.cpus).result())
+            rows.append(pool.submit(measure, units, config.cpus).result())
         print(f"{units:,} units: {rows[-1]['rate']:,.0f} a second", flush=True)
     parts = ["# Units of work through the engine", machine(), TABLE.text(rows)]
     save(config.out, parts, {"rows": rows})

@@ -12,7 +12,7 @@ import json
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -54,11 +54,16 @@ def filesystem(path: str | Path) -> tuple[pafs.FileSystem, str]:
 
 def exists(path: str | Path) -> bool:
     """Whether a file or folder is there; InputError where that cannot be asked."""
-    import pyarrow.fs as pafs
-
-    fs, inner = filesystem(path)
     try:
-        return fs.get_file_info(inner).type != pafs.FileType.NotFound
+        if not is_uri(path):
+            with suppress(FileNotFoundError, NotADirectoryError):
+                os.stat(absolute(path))
+                return True
+            return False
+        import pyarrow.fs as pafs
+
+        fs, inner = filesystem(path)
+        return bool(fs.get_file_info(inner).type != pafs.FileType.NotFound)
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error}.") from error
 
@@ -73,11 +78,18 @@ def list_folders(path: str | Path) -> list[str]:
     return [join(path, name) for name in names]
 
 
+def open_read(path: str | Path) -> AbstractContextManager[Any]:
+    """A file for reading its bytes in order. FileNotFoundError where there is none."""
+    if not is_uri(path):
+        return open(absolute(path), "rb")
+    fs, inner = filesystem(path)
+    return fs.open_input_stream(inner)
+
+
 def read_bytes(path: str | Path) -> bytes:
     """The whole file. FileNotFoundError where there is none."""
-    fs, inner = filesystem(path)
-    with fs.open_input_stream(inner) as stream:
-        return stream.read()
+    with open_read(path) as stream:
+        return bytes(stream.read())
 
 
 def write_bytes(path: str | Path, data: bytes | memoryview) -> None:
@@ -186,9 +198,8 @@ def sha256(data: bytes | memoryview) -> str:
 
 def sha256_file(path: str | Path) -> str:
     """Hex digest of a file, whatever its size. FileNotFoundError where there is none."""
-    fs, inner = filesystem(path)
     digest = hashlib.sha256()
-    with fs.open_input_stream(inner) as stream:
+    with open_read(path) as stream:
         while chunk := stream.read(2**20):
             digest.update(chunk)
     return digest.hexdigest()

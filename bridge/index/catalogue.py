@@ -18,11 +18,11 @@ from bridge.dataset.shards import read_image
 from bridge.index.folder import (
     IndexManifest,
     PartRecord,
-    RowReader,
     checked,
     open_part,
     read_part,
 )
+from bridge.index.rows import RowReader
 
 Box = tuple[float, float, float, float]
 """cx, cy, w, h in units of the image size."""

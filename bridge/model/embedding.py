@@ -58,6 +58,9 @@ def embed_encoded(
     """
     device = model.device
     batch_size = batch_size or default_batch_size(model)
+    if device.type == "cuda" and precision == "float32":
+        # Torch's own default computes float32 convolutions with 10 bits of mantissa.
+        torch.backends.cudnn.allow_tf32 = False
     autocast = torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
     outputs: list[Description] = []
     rows: list[int] = []

@@ -194,6 +194,11 @@ def cpus_each(
     return None
 
 
+def may_grow() -> bool:
+    """Whether nodes may join: they do not where this command has started a cluster of its own."""
+    return ray.get_runtime_context().gcs_address not in local_cluster.sessions
+
+
 def room(cpus: float, gpus: float = 0) -> int:
     """How many processes of so many CPUs and GPUs fit on the nodes that run; at least one."""
     return max(1, sum(_fitting(node, cpus, gpus) for node in nodes()))

@@ -27,6 +27,8 @@ from pipelines.stages import cluster
 
 MOST_BLOCKS = 4096
 """Of numbers, as the driver keeps a record of each; with more units, blocks have several."""
+MOST_WAITING = 1024
+"""Actors that are asked for at the beginning, whatever there is room for, where nodes may join."""
 MOST_ATTEMPTS = 6
 """At a unit whose process dies, be it by the unit's fault or because its node is gone."""
 
@@ -129,7 +131,8 @@ def _resources(length: int, cpus: float, gpus: float, actors: Actors | None) -> 
     options["compute"] = ActorPoolStrategy(
         min_size=1,
         max_size=most,
-        initial_size=min(most, cluster.room(cpus, gpus)),
+        # Those that wait for room are what an autoscaler sees, and what nodes that join later get.
+        initial_size=min(most, MOST_WAITING if cluster.may_grow() else cluster.room(cpus, gpus)),
         # A unit that waits behind another would be late where a process is idle.
         max_tasks_in_flight_per_actor=actors.calls,
         max_concurrent_calls_per_actor=actors.calls,

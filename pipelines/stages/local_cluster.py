@@ -27,6 +27,8 @@ OPEN_FILES = 1024
 """That a process of Ray's may need."""
 SECONDS_KEPT = 3600.0
 """Logs of a command that has ended are kept for so long."""
+sessions: set[str] = set()
+"""Addresses of the clusters that this process has started."""
 _SESSION = "session_????-??-??_??-??-??_??????_*"
 
 
@@ -44,6 +46,7 @@ def start(init: Callable[..., Any], **options: Any) -> None:
         for attempt in (1, 2):
             try:
                 init(address="local", _temp_dir=str(folder), **options)
+                _note_start()
                 return
             except InputError:
                 raise
@@ -58,6 +61,13 @@ def start(init: Callable[..., Any], **options: Any) -> None:
                         f"busy or its memory full? Ray's logs are in {folder}."
                     ) from error
                 print("Ray did not start in time: trying once more.", flush=True)
+
+
+def _note_start() -> None:
+    import ray
+
+    if ray.is_initialized():
+        sessions.add(ray.get_runtime_context().gcs_address)
 
 
 def _allow_files() -> None:

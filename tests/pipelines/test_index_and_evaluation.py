@@ -21,7 +21,8 @@ from bridge.dataset.labels import read_labels
 from bridge.dataset.manifest import Manifest, ShardResult, open_manifest
 from bridge.dataset.shards import write_shard
 from bridge.dataset.splits import queries_and_database
-from bridge.index.folder import RowReader, open_index_manifest, read_descriptors
+from bridge.index.folder import open_index_manifest, read_descriptors
+from bridge.index.rows import RowReader
 from bridge.index.search import load_index
 from bridge.metrics import K_BY_PROTOCOL, evaluate_retrieval
 from pipelines import build_index, evaluate

@@ -81,8 +81,9 @@ def _reach(values: np.ndarray, size: int, mode: Wrap) -> tuple[float, float]:
     if mode == "repeat" or not len(values):
         return 0, 0
     low, high = float(values.min()), float(values.max())
-    half_texel = 0.5 / size
-    if low >= -half_texel and high <= 1 + half_texel:
+    # Less than half a texel: no middle of another one is reached.
+    nearly = 0.49 / size
+    if low >= -nearly and high <= 1 + nearly:
         return 0, 0
     if mode == "mirror":
         return 0, 1

@@ -128,7 +128,7 @@ def test_unknown_images_and_roles_are_named(tmp_path: Path, manifest: Manifest) 
 def test_files_of_another_kind_are_refused(tmp_path: Path, manifest: Manifest) -> None:
     path = tmp_path / "selections.parquet"
     path.write_bytes(b"torn")
-    with pytest.raises(InputError, match="selections.parquet is not a Parquet file"):
+    with pytest.raises(InputError, match="selections.parquet is damaged"):
         opened(tmp_path)
     pq.write_table(pa.table({"image": ["a"], "role": ["train"]}), path)
     with pytest.raises(InputError, match="with the texts image_id and role"):

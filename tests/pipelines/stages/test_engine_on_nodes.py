@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import ray
+from ray.autoscaler.v2.sdk import get_cluster_status
 from ray.cluster_utils import Cluster
 
 from pipelines.stages import cluster
@@ -35,6 +36,12 @@ def node_of(unit: int, folder: Path, nodes: int) -> str:
     return node
 
 
+def demand(address: str) -> list[object]:
+    """What waits for nodes, as an autoscaler sees it."""
+    waiting: list[object] = get_cluster_status(address).resource_demands.ray_task_actor_demand
+    return waiting
+
+
 @pytest.mark.parametrize("actors", [None, Actors()])
 def test_a_node_that_joins_late_gets_work(tmp_path: Path, actors: Actors | None) -> None:
     nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
@@ -45,6 +52,9 @@ def test_a_node_that_joins_late_gets_work(tmp_path: Path, actors: Actors | None)
             units = list(range(12))
             results = thread.submit(lambda: set(run(node_of, units, tmp_path, 2, actors=actors)))
             wait_until(lambda: list(tmp_path.iterdir()) or results.done())
+            if actors is not None:
+                # What an autoscaler adds nodes for.
+                wait_until(lambda: demand(nodes.address) or results.done())
             nodes.add_node(num_cpus=1)
             assert len(results.result()) == 2
     finally:
