@@ -61,4 +61,4 @@ lock: setup ## pin the newest versions that fit together
 		--no-header --no-annotate --output-file constraints.txt pyproject.toml
 
 clean: ## remove what the commands made (not the environment)
-	rm -rf data runs indexes reports demo
+	rm -rf data runs indexes reports studies demo

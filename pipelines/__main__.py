@@ -27,6 +27,7 @@ GROUPS = {
     "DATASET -> MODEL": ("train", "tune"),
     "MODEL -> INDEX": ("build-index",),
     "INDEX -> REPORT": ("evaluate", "picture"),
+    "DATASET -> MODELS, INDEXES and one REPORT": ("study",),
     "INDEX -> ranked images": ("search", "serve"),
 }
 """Where the map shows a command; one that is not here is shown at its end."""

@@ -22,6 +22,7 @@ from pipelines.demo import DemoConfig
 from pipelines.evaluate import EvaluateConfig
 from pipelines.search import SearchConfig
 from pipelines.serve import ServeConfig
+from pipelines.stages.study_options import StudyConfig
 from pipelines.stages.synthesis_options import PRESETS as SYNTHESES
 from pipelines.stages.train_options import PRESETS as METHODS
 from pipelines.stages.train_options import trainings
@@ -68,7 +69,15 @@ def test_the_library_speaks_of_parameters() -> None:
     assert found == []
 
 
-COMMANDS = (BuildIndexConfig, DemoConfig, EvaluateConfig, SearchConfig, ServeConfig, TuneConfig)
+COMMANDS = (
+    BuildIndexConfig,
+    DemoConfig,
+    EvaluateConfig,
+    SearchConfig,
+    ServeConfig,
+    StudyConfig,
+    TuneConfig,
+)
 
 
 def test_every_option_sets_one_field() -> None:
@@ -98,6 +107,9 @@ def test_every_option_sets_one_field() -> None:
         (ServeConfig, {"replicas": 0}, "--replicas must be at least 1, not 0."),
         (ServeConfig, {"timeout": 0.0}, "--timeout must be more than 0, not 0.0."),
         (ServeConfig, {"cpus_per_replica": 0.0}, "--cpus-per-replica must be more than 0,"),
+        (StudyConfig, {"passes": 0}, "--passes must be at least 1, not 0."),
+        (StudyConfig, {"seeds": (-1,)}, "--seeds must be at least 0, not -1."),
+        (StudyConfig, {"num_workers": 0, "concurrent_runs": 2}, "--num-workers 0 trains one run"),
         (Limits, {"megapixels": 65.0}, "--megapixels must be at most 64, not 65.0."),
         (Limits, {"megabytes": float("inf")}, "--megabytes must be a finite number, not inf."),
         (Limits, {"images": 0}, "--images must be at least 1, not 0."),

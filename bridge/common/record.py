@@ -88,6 +88,8 @@ def _is_plainly(hint: Any, value: Any) -> bool:
     if kind in (Union, UnionType):
         return any(_is_plainly(part, value) for part in parts)
     if kind is tuple:
+        if not isinstance(value, tuple):
+            return False
         parts = parts[:1] * len(value) if parts[-1] is Ellipsis else parts
         return len(parts) == len(value) and all(map(_is_plainly, parts, value))
     # True is an int to Python, but no count of anything.

@@ -32,7 +32,7 @@ def write_report(folder: str | Path, data: ReportData) -> None:
     retrieval, rest = _sections(data)
     page, document = _page(data, retrieval, rest), metrics_document(data)
     json.dumps(document, allow_nan=False)
-    for name, content in _files([*retrieval, *rest]).items():
+    for name, content in section_files([*retrieval, *rest]).items():
         storage.write_bytes(storage.join(folder, "figures", name), content)
     storage.write_bytes(storage.join(folder, "report.html"), page.encode())
     storage.write_json(storage.join(folder, "metrics.json"), document)
@@ -59,7 +59,7 @@ def _page(data: ReportData, retrieval: Sequence[Section], rest: Sequence[Section
     )
 
 
-def _files(sections: Sequence[Section]) -> dict[str, bytes]:
+def section_files(sections: Sequence[Section]) -> dict[str, bytes]:
     """Content of the figures' and tables' files by name."""
     files: dict[str, bytes] = {}
     for section in sections:

@@ -78,7 +78,14 @@ def map_table(
     evaluated here; with one of them there is none.
     """
     ours = {name: scores_of(result, denominator) for name, result in results.items()}
-    table = scores_table("Method", ours, paper or {}, heading)
+    return compared_table("Method", ours, paper or {}, heading)
+
+
+def compared_table(
+    corner: str, ours: Mapping[str, Scores], paper: Mapping[str, Scores], heading: str
+) -> Table:
+    """`scores_table` with the best of the rows measured here in bold."""
+    table = scores_table(corner, ours, paper, heading)
     papers = [row for row in table.rows if row.from_paper]
     return replace(table, rows=(*papers, *_mark_best(table.rows[len(papers) :])))
 

@@ -21,6 +21,8 @@ from bridge.training.recipe import Compute, Recipe
 MOST_IMAGES_ON_CPU = 32
 """More at once are hardly faster per image."""
 TIMED_ON_GPU = 3
+STRIDE = 32
+"""Of the encoders: the map of an image that is no larger is a single place."""
 
 
 @dataclass(frozen=True)
@@ -117,9 +119,12 @@ def estimate(
     share = -(-images_per_step // workers)
     network = copy.deepcopy(model).to(device).train()
     network.backbone.gradient_checkpointing = compute.gradient_checkpointing
+    # One number, such as that of one image in one place, cannot be normalised by itself.
+    lonely: tuple[type[torch.nn.Module], ...] = (torch.nn.BatchNorm1d,)
+    if max(model.config.image_size) <= STRIDE:
+        lonely = (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d)
     for module in network.modules():
-        # One image cannot be normalised by itself.
-        if isinstance(module, torch.nn.BatchNorm1d):
+        if isinstance(module, lonely):
             module.eval()
     work = _Work(network, device, compute.uses_bf16(device))
     if device == "cpu":

@@ -37,6 +37,7 @@ class Options:
     size: tuple[Count, Count] = (2, 3)
     limit: Positive | None = None
     stops: Annotated[tuple[str, ...], MinLen(1)] = ("home",)
+    pauses: tuple[Count, ...] | None = None
 
     def __post_init__(self) -> None:
         check(self)
@@ -69,6 +70,7 @@ class Whole:
         ({"share": math.nan}, "`share` must be at most 1, not nan."),
         ({"stops": ()}, "`stops` must have at least 1 items, not ()."),
         ({"limit": -2.0}, "`limit` must be more than 0, not -2.0."),
+        ({"pauses": (1, 0)}, "`pauses` must be at least 1, not 0."),
     ],
 )
 def test_options_out_of_range_are_named(options: dict[str, Any], message: str) -> None:

@@ -8,7 +8,6 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +20,7 @@ from bridge.report.document import metrics_document
 from bridge.report.html import report_html
 from bridge.report.image_sections import images_section
 from bridge.report.sections import retrieval_sections
+from tests.bridge.report.balance import Balance
 
 Evaluate = Callable[..., RetrievalResult]
 
@@ -73,25 +73,6 @@ def alone(data: ReportData) -> ReportData:
     return ReportData("Test", (method,), (), {})
 
 
-class _Balance(HTMLParser):
-    """Collects elements that were closed out of order, and ids."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.faults: list[str] = []
-        self.ids: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag not in {"meta", "img", "br"}:
-            self.open.append(tag)
-        self.ids += [value or "" for name, value in attrs if name == "id" and tag == "section"]
-
-    def handle_endtag(self, tag: str) -> None:
-        if not self.open or self.open.pop() != tag:
-            self.faults.append(tag)
-
-
 def words(page: str) -> str:
     """The page's text without its marks, white space as one blank."""
     return " ".join(
@@ -104,7 +85,7 @@ def test_the_page_is_well_formed_and_its_links_lead_somewhere(
     name: str, request: pytest.FixtureRequest
 ) -> None:
     page = report_html(request.getfixturevalue(name))
-    parser = _Balance()
+    parser = Balance()
     parser.feed(page)
     assert (parser.faults, parser.open) == ([], [])
     assert len(set(parser.ids)) == len(parser.ids)

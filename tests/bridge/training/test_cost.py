@@ -7,6 +7,7 @@ import torch
 
 from bridge.model.config import BridgeConfig
 from bridge.model.network import Bridge
+from bridge.model.registry import create_model
 from bridge.training.cost import TrainingEstimate, estimate
 from bridge.training.recipe import Compute, Recipe
 
@@ -131,3 +132,11 @@ def test_lines_for_people() -> None:
 def test_on_a_gpu() -> None:
     cost = estimate_of(device="cuda")
     assert cost.measured_images == 24 and cost.activation_bytes > 0
+
+
+def test_images_that_leave_a_single_place_can_be_normalised() -> None:
+    delg = create_model("delg", backbone="resnet18", image_size=(24, 32))
+    cost = estimate(
+        delg, Recipe(), images_per_step=8, total_steps=1, device="cpu", measure_seconds=0.1
+    )
+    assert cost.seconds_per_step > 0
