@@ -67,7 +67,8 @@ def join() -> bool:
         found = address()
         if found is None:
             return False
-        _init(address=found)
+        with local_cluster.loopback() if _is_on_loopback(found) else contextlib.nullcontext():
+            _init(address=found)
     return True
 
 
@@ -104,8 +105,22 @@ def _started_here() -> str | None:
     return found
 
 
-def _check_answers(found: str) -> None:
-    """InputError where nobody listens at an address."""
+def _is_on_loopback(found: str) -> bool:
+    """Whether a cluster listens at the loopback address alone, as those of commands do.
+
+    Ray takes that address for this machine's other one, and would wait for it there.
+    """
+    host, port = _host_and_port(found)
+    if host not in ("localhost", "127.0.0.1", "::1"):
+        return False
+    try:
+        socket.create_connection((ray.util.get_node_ip_address(), port), SECONDS_TO_ANSWER).close()
+    except OSError:
+        return True
+    return False
+
+
+def _host_and_port(found: str) -> tuple[str, int]:
     try:
         place = urlsplit(found if "://" in found else f"ray://{found}")
         host, port = place.hostname, place.port
@@ -113,6 +128,12 @@ def _check_answers(found: str) -> None:
         host = port = None
     if not host or not port:
         raise InputError(f"RAY_ADDRESS is {found!r}, which is not an address such as host:6379.")
+    return host, port
+
+
+def _check_answers(found: str) -> None:
+    """InputError where nobody listens at an address."""
+    host, port = _host_and_port(found)
     try:
         socket.create_connection((host, port), SECONDS_TO_ANSWER).close()
     except OSError as error:

@@ -42,7 +42,7 @@ def start(init: Callable[..., Any], **options: Any) -> None:
     _allow_files()
     folder = session_folder()
     _remove_old(folder)
-    with _loopback(), _private_token():
+    with loopback(), _private_token():
         for attempt in (1, 2):
             try:
                 init(address="local", _temp_dir=str(folder), **options)
@@ -109,7 +109,7 @@ def _remove_old(folder: Path) -> None:
 
 
 @contextmanager
-def _loopback() -> Iterator[None]:
+def loopback() -> Iterator[None]:
     """Ray takes its own address for this machine's in the block, as it does where it has no others.
 
     The switch is named after the systems that it was made for.

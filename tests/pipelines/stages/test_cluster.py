@@ -242,6 +242,13 @@ def test_two_commands_on_one_machine_have_clusters_of_their_own() -> None:
             joined, second = other.stdout.readline().split()
             assert joined == "False" and second != first
             assert asked(one, 3) == "6\n" and asked(other, 4) == "8\n"
+            # What is named is joined, also where it listens at the loopback address alone.
+            joins = (
+                "from pipelines.stages import cluster; print(cluster.join(), cluster.num_cpus())"
+            )
+            named = environment | {"RAY_ADDRESS": first}
+            said = subprocess.check_output([sys.executable, "-c", joins], cwd=ROOT, env=named)
+            assert said == b"True 1.0\n"
             one.send_signal(signal.SIGKILL)
             one.wait()
             assert asked(other, 5) == "10\n"
