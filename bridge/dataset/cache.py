@@ -125,16 +125,18 @@ def _open(path: Path, length: int) -> ImageCache | None:
     chunks = []
     try:
         file = map_file(path)
-        if file is None:
-            return None
+    # An empty file.
+    except ValueError:
+        return None
+    if file is None:
+        return None
+    try:
         reader = pa.ipc.open_file(pa.py_buffer(file))
         for number in range(reader.num_record_batches):
             batch, metadata = reader.get_batch_with_custom_metadata(number)
             chunks.append(batch.column(0))
             if metadata[_CHECKSUM] != _checksum(batch):
                 return None
-    except OSError:
-        raise
     # Whatever a disk has made of it, it is made again.
     except Exception:
         return None

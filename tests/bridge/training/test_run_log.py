@@ -88,8 +88,18 @@ def test_what_a_crash_left_of_a_line_is_dropped(tmp_path: Path, rest: bytes) -> 
 
 @pytest.mark.parametrize(
     "damage",
-    [b"", b"{", b"\0\xff", b"[" * 100_000, b"null", b'{"step": 20}', b'{"step": "20"}'],
-    ids=["empty", "cut", "binary", "deep", "null", "little", "text"],
+    [
+        b"",
+        b"{",
+        b"\0\xff",
+        b"[" * 100_000,
+        b"null",
+        b'{"step": 20}',
+        json.dumps({"step": "20"} | LINE).encode(),
+        json.dumps({"step": 20} | LINE | {"loss/blur": 10**400}).encode(),
+        json.dumps({"step": 20} | LINE | {"loss/blur": float("nan")}).encode(),
+    ],
+    ids=["empty", "cut", "binary", "deep", "null", "little", "text", "huge", "nan"],
 )
 def test_a_damaged_line_is_lost_alone(tmp_path: Path, damage: bytes) -> None:
     run = str(tmp_path)
