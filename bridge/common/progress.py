@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 SECONDS_BETWEEN_LINES = 10.0
+_LONGEST = 1e13
+"""Seconds that a time span may have to be written; nobody waits for so many."""
 
 
 @dataclass
@@ -67,7 +69,7 @@ class Counter:
 
 def duration(seconds: float) -> str:
     """A time span to read, e.g. "0:00:05" or "2 days, 3:04:05"."""
-    return str(timedelta(seconds=round(seconds)))
+    return str(timedelta(seconds=round(min(max(seconds, -_LONGEST), _LONGEST))))
 
 
 @contextmanager

@@ -37,3 +37,8 @@ def test_the_rate_counts_new_work_only() -> None:
 def test_long_times_are_readable() -> None:
     assert duration(5.4) == "0:00:05"
     assert duration(183_845) == "2 days, 3:04:05"
+
+
+@pytest.mark.parametrize("seconds", [1e300, float("inf"), -float("inf")])
+def test_time_spans_beyond_all_bounds_are_written_too(seconds: float) -> None:
+    assert "days" in duration(seconds)
