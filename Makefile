@@ -26,7 +26,7 @@ $(READY): pyproject.toml constraints.txt
 		--constraint constraints.txt --editable '.[dev,aws]'
 	@touch $@
 
-demo: setup ## the whole chain on generated data, in less than ten minutes on two cores
+demo: setup ## the whole chain on generated data, at a size for two cores
 	$(BIN)/python pipelines/demo.py
 
 # Two processes: what needs Ray is all in one of them, whose cluster has two cores of its own.

@@ -78,11 +78,10 @@ def ray_cluster() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def training(tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
     """36 steps of a small network, 9 in each epoch."""
-    from bridge.model.config import BridgeConfig
     from bridge.training.bliss import BlissConfig
     from bridge.training.recipe import Recipe
     from pipelines.stages.train_options import TrainConfig
-    from tests.factories import make_dataset
+    from tests.factories import SMALL_NETWORK, make_dataset
 
     folder = tmp_path_factory.mktemp("train")
     make_dataset(folder / "data", {"train": 6, "validation": 3})
@@ -94,14 +93,7 @@ def training(tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
         cpus_per_worker=1,
         weights="none",
         checkpoint_every=4,
-        model=BridgeConfig(
-            backbone="resnet18",
-            image_size=(24, 32),
-            cls_dim=16,
-            aux_dim=8,
-            aux_hidden=8,
-            descriptor_dim=16,
-        ),
+        model=SMALL_NETWORK,
         recipe=Recipe(epochs=4, batch_size=8, log_every=1, bliss=BlissConfig(num_negatives=2)),
         num_cpus=2,
     )

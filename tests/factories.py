@@ -20,8 +20,13 @@ from bridge.dataset.manifest import Manifest, ShardResult
 from bridge.dataset.schema import image_id, to_table
 from bridge.dataset.selections import SELECTIONS, SELECTIONS_SCHEMA
 from bridge.dataset.shards import shard_path, write_shard
+from bridge.model.config import BridgeConfig
 
 WINDOWS = 11
+SMALL_NETWORK = BridgeConfig(
+    backbone="resnet18", image_size=(24, 32), cls_dim=16, aux_dim=8, aux_hidden=8, descriptor_dim=16
+)
+"""Of trainings that take seconds."""
 
 
 def picture(number: int, level: int, size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:

@@ -12,12 +12,11 @@ import bridge
 from bridge.common import storage
 from bridge.dataset.labels import read_labels
 from bridge.dataset.manifest import open_manifest
-from bridge.model.config import BridgeConfig
 from bridge.training.bliss import BlissConfig
 from bridge.training.recipe import Recipe
 from pipelines.stages import train_plan
 from pipelines.stages.train_options import TrainConfig
-from tests.factories import make_dataset, write_selections
+from tests.factories import SMALL_NETWORK, make_dataset, write_selections
 from tests.searchable import make_index
 from tune.options import SearchConfig
 from tune.records import Trial, write_trial
@@ -32,14 +31,7 @@ def training_config(folder: Path) -> TrainConfig:
         num_workers=0,
         weights="none",
         checkpoint_every=4,
-        model=BridgeConfig(
-            backbone="resnet18",
-            image_size=(24, 32),
-            cls_dim=16,
-            aux_dim=8,
-            aux_hidden=8,
-            descriptor_dim=16,
-        ),
+        model=SMALL_NETWORK,
         recipe=Recipe(steps=8, batch_size=8, log_every=1, bliss=BlissConfig(num_negatives=2)),
         num_cpus=1,
     )

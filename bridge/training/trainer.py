@@ -340,7 +340,7 @@ class Trainer:
             config = read_config(folder)
             with reading(path):
                 # Checkpoints of earlier versions have no hash.
-                if storage.sha256_file(path) != config.get(_STATE_HASH, storage.sha256_file(path)):
+                if _STATE_HASH in config and storage.sha256_file(path) != config[_STATE_HASH]:
                     raise ValueError("another file than the one that was written")
                 state = torch.load(path, weights_only=True, map_location=self._device)
                 if not isinstance(state, dict) or not state.keys() >= _STATE_KEYS:

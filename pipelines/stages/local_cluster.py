@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import ray
 from ray._private import ray_constants
 
 from bridge.common.errors import Failed, InputError
@@ -52,8 +53,6 @@ def start(init: Callable[..., Any], **options: Any) -> None:
                 raise
             # Ray raises whatever its processes had come to when it lost patience.
             except Exception as error:
-                import ray
-
                 ray.shutdown()
                 if attempt == 2:
                     raise Failed(
@@ -64,8 +63,6 @@ def start(init: Callable[..., Any], **options: Any) -> None:
 
 
 def _note_start() -> None:
-    import ray
-
     if ray.is_initialized():
         sessions.add(ray.get_runtime_context().gcs_address)
 
