@@ -259,7 +259,10 @@ def measure(stage: Stage, config: Config, made: Artefacts) -> dict[str, Any]:
     for name, spents in starts.items():
         row[name] = {key: statistics.median(getattr(s, key) for s in spents) for key in KINDS}
     if len(names) == 2:
-        row["ratio"] = {key: row["after"][key] / row["before"][key] for key in KINDS}
+        # The kernel counts CPU time in ticks: a short command may have had none.
+        row["ratio"] = {
+            key: row["after"][key] / row["before"][key] for key in KINDS if row["before"][key]
+        }
     return row | {"starts": {name: [asdict(s) for s in spents] for name, spents in starts.items()}}
 
 

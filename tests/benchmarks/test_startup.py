@@ -9,6 +9,7 @@ import psutil
 import pytest
 
 from benchmarks.startup import ROOT, Config, Stage, run
+from benchmarks.watched import Spent
 from bridge.common.errors import InputError
 
 SYNTHESIZE = """
@@ -44,6 +45,17 @@ def test_two_checkouts_are_compared(tmp_path: Path) -> None:
     # One that fails does not keep the others from being measured.
     failed, other = run(Config(checkouts=(old, new), stages=stages, repeats=1, warm_ups=0))
     assert "ended with 1" in failed["note"] and "ratio" in other
+
+
+def test_a_command_that_takes_less_than_a_tick_has_no_ratio(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("benchmarks.startup.start", lambda *_: Spent(0.02, 0.0))
+    old = checkout(tmp_path / "old", train="")
+    stages: tuple[Stage, ...] = ("help",)
+    (row,) = run(Config(checkouts=(old, old), stages=stages, out=tmp_path / "startup.md"))
+    assert row["ratio"] == {"wall": 1.0}
+    assert "| 1.00  | 0.00" in (tmp_path / "startup.md").read_text()
 
 
 @pytest.mark.long
