@@ -16,12 +16,9 @@ from bridge.dataset.videos import exposures
 from bridge.dataset.videos.config import LONGEST, VideoConfig
 from bridge.dataset.videos.exposures import Exposures
 from bridge.dataset.videos.foreground import Motion, Track, mask_of, median_frame
-from bridge.dataset.videos.frames import UnusableVideo, open_frames
+from bridge.dataset.videos.frames import UnusableVideo, open_frames, sampled
 from bridge.dataset.videos.layout import PLATE, Clip
 from bridge.dataset.videos.pixels import light_table, middle, resized, to_display
-
-SAMPLED = 50
-"""Frames of a file whose median is the background."""
 
 Box = tuple[float, float, float, float]
 
@@ -72,7 +69,7 @@ class Exposed:
 def expose(clip: Clip, config: VideoConfig) -> Exposed:
     """Average the frames around the middle of a clip.
 
-    One frame at a time is in memory, and `SAMPLED` at the size of the images.
+    One frame at a time is in memory, and those of `sampled` at the size of the images.
 
     Raises:
         UnusableVideo: it cannot be read, or holds no frames that can be averaged.
@@ -134,21 +131,17 @@ def _look(path: str, plate: str | None, config: VideoConfig) -> _Look:
     """Look through a file for what is behind; clips of one file share it."""
     if config.truth == "none":
         return _Look()
-    frames, size = open_frames(path), config.image_size
-    numbers = np.unique(np.linspace(0, len(frames) - 1, SAMPLED).astype(int)).tolist()
-    sampled = {}
-    for number, frame in frames.read(numbers):
+    size, found = config.image_size, {}
+    for number, frame in sampled(open_frames(path)):
         shape = frame.shape
-        sampled[number] = resized(middle(frame, size), size)
-    if not sampled:
+        found[number] = resized(middle(frame, size), size)
+    if not found:
         raise UnusableVideo("unreadable", "none of its frames can be decoded")
     if config.truth == "median":
-        background = median_frame(sampled.values())
+        background = median_frame(found.values())
     else:
         background = resized(middle(_plate(plate, shape), size), size)
-    moving = [
-        n for n, frame in sampled.items() if mask_of(frame, background, config.threshold).any()
-    ]
+    moving = [n for n, frame in found.items() if mask_of(frame, background, config.threshold).any()]
     return _Look(background, tuple(moving))
 
 

@@ -20,6 +20,9 @@ from bridge.common.errors import InputError
 from bridge.common.images import UnreadableImage, decode, without_addresses
 from bridge.common.picture_options import MAX_PIXELS
 
+SAMPLED = 50
+"""Frames that a whole video is known by."""
+
 _NUMBERED = re.compile(r"(\d+)\.(png|jpg|jpeg|bmp|webp)", re.IGNORECASE)
 _NEAR = 64
 """Frames that are decoded for the next one, rather than looked for another place to enter."""
@@ -29,8 +32,15 @@ _UNEVEN = 0.05
 """Share of intervals that may differ more before the rate counts as variable."""
 
 
+UNUSABLE = (
+    "unreadable", "no_frames", "too_large", "variable_rate", "missing_frames", "too_short",
+    "no_plate",
+)  # fmt: skip
+"""Reasons for which a video cannot be used."""
+
+
 class UnusableVideo(ValueError):
-    """There is nothing to average; `reason` is a short stable name."""
+    """There is nothing to average; `reason` is one of `UNUSABLE`."""
 
     def __init__(self, reason: str, detail: str = "") -> None:
         super().__init__(detail or reason)
@@ -66,6 +76,12 @@ def open_frames(path: str) -> Frames:
         InputError: PyAV is not installed.
     """
     return PictureFrames(path) if os.path.isdir(path) else VideoFrames(path)
+
+
+def sampled(frames: Frames) -> Iterator[tuple[int, np.ndarray]]:
+    """Up to `SAMPLED` frames with their numbers, evenly spread, whose median is the background."""
+    numbers = np.linspace(0, len(frames) - 1, SAMPLED).astype(int)
+    return frames.read(np.unique(numbers).tolist())
 
 
 def pyav() -> ModuleType:

@@ -17,8 +17,8 @@ from bridge.dataset.videos.layout import Clip
 
 STEPPY, UNSTEADY = "steppy", "unsteady_background"
 """Adjustments: an image whose frames may show side by side, and a video without labels."""
-INCOMPLETE = "missing_frames"
-"""Rejection of an image; those of whole videos have the reasons of `UnusableVideo`."""
+INCOMPLETE = "incomplete_image"
+"""Rejection of an image that lacks frames; those of whole videos have reasons `UNUSABLE`."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,7 @@ def make_video_shard(shard: VideoShard, config: VideoConfig, dataset: str) -> Sh
             continue
         rows += [_row(clip, exposure, config) for exposure in exposed.images]
         rejections += [
-            Rejection(INCOMPLETE, clip.name, f"of the image of {frames} frames")
-            for frames in exposed.missing
+            Rejection(INCOMPLETE, f"{clip.name}, {frames} frames") for frames in exposed.missing
         ]
         adjustments += _adjustments(clip, exposed)
     table = to_table(rows)
