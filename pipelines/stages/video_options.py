@@ -53,7 +53,7 @@ class ImportVideosConfig:
     labels: str | None = None
     """A CSV file of blur levels that replace the proposed ones, and of the frames to centre on:
     video,frames,blur_level,centre."""
-    trajectories_per_shard: Count = 20
+    trajectories_per_shard: Count = 10
     """Size of a shard."""
     max_rejected: Share = 0.5
     """Give up when more than this share of the videos is unusable."""

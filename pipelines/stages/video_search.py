@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,9 @@ from bridge.report.video import Timeline, video_page
 
 if TYPE_CHECKING:
     from pipelines.search_video import SearchVideoConfig
+
+BoxesIn = Callable[[int, np.ndarray], Sequence[Box]]
+"""The candidates in a frame, given its number and its pixels."""
 
 QUARTER_SECOND = 0.25
 FEW_FRAMES = 5
@@ -63,11 +66,11 @@ def search_video(
     model = load(config.model, usable(config.device))
     query = _query_crop(config, frames, model)
     descriptor, (severity,) = _described(model, [query])
-    background = background_of(frames) if boxes is None else None
     sightings: list[Sighting] = []
     numbers = range(0, len(frames), config.every) if boxes is None else sorted(boxes)
+    boxes_in = _moving_in(frames, config.threshold) if boxes is None else _named_in(boxes)
     with progress("search", len(numbers), "frames") as counter:
-        for crops, places in _batches(config, frames, numbers, boxes, background, model):
+        for crops, places in _batches(config, frames, numbers, boxes_in, model):
             similar, severities = _described(model, crops)
             sightings += [
                 Sighting(number, box, float(similarity), severity)
@@ -104,12 +107,20 @@ def _query_crop(config: SearchVideoConfig, frames: Frames, model: RetrievalModel
     raise InputError(f"Frame {config.frame} of the video cannot be decoded.")
 
 
+def _moving_in(frames: Frames, threshold: float) -> BoxesIn:
+    background = background_of(frames)
+    return lambda _, frame: moving_boxes(frame, background, threshold)
+
+
+def _named_in(boxes: Mapping[int, Sequence[Box]]) -> BoxesIn:
+    return lambda number, _: boxes[number]
+
+
 def _batches(
     config: SearchVideoConfig,
     frames: Frames,
     numbers: Sequence[int],
-    boxes: Mapping[int, Sequence[Box]] | None,
-    background: np.ndarray | None,
+    boxes_in: BoxesIn,
     model: RetrievalModel,
 ) -> Iterator[tuple[list[np.ndarray], list[tuple[int, Box]]]]:
     """Crops of the candidates, and the frames and boxes that they are of."""
@@ -117,10 +128,7 @@ def _batches(
     crops: list[np.ndarray] = []
     places: list[tuple[int, Box]] = []
     for number, frame in frames.read(numbers):
-        found = (
-            moving_boxes(frame, background, config.threshold) if boxes is None else boxes[number]
-        )
-        for box in found:
+        for box in boxes_in(number, frame):
             crops.append(crop(frame, box, config.context, size))
             places.append((number, box))
         if len(crops) >= batch_size:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from scipy import ndimage
@@ -126,12 +126,3 @@ def _small(frame: np.ndarray) -> np.ndarray:
     height, width = frame.shape[:2]
     scale = min(1.0, SIDE / max(height, width))
     return resized(frame, (max(round(height * scale), 1), max(round(width * scale), 1)))
-
-
-def candidates(
-    frames: Frames, every: int, threshold: float
-) -> Iterator[tuple[int, np.ndarray, Sequence[Box]]]:
-    """Every so many-th frame, with its number and the boxes of what moves in it."""
-    background = background_of(frames)
-    for number, frame in frames.read(range(0, len(frames), every)):
-        yield number, frame, moving_boxes(frame, background, threshold)

@@ -106,7 +106,7 @@ class VideoFrames:
         with self._opened() as (container, stream):
             if stream.width * stream.height > MAX_PIXELS:
                 raise UnusableVideo("too_large", f"more than {MAX_PIXELS} pixels in a frame")
-            self.rate = float(stream.average_rate) if stream.average_rate else None
+            self.rate: float | None = float(stream.average_rate or 0) or None
             packets = [
                 (packet.pts, packet.dts)
                 for packet in container.demux(stream)
@@ -234,7 +234,7 @@ def _told(error: BaseException) -> str:
 class PictureFrames:
     """Pictures `00000000.png` and on of a folder, which may begin with any number."""
 
-    rate = None
+    rate: float | None = None
 
     def __init__(self, folder: str) -> None:
         """List the folder."""

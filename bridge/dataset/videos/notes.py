@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from bridge.blur import NUM_LEVELS
@@ -65,8 +65,7 @@ def read_notes(path: str) -> Mapping[str, Note]:
     return notes
 
 
-def _check_columns(path: str, names: object) -> None:
-    names = list(names)  # type: ignore[call-overload]
+def _check_columns(path: str, names: Sequence[str]) -> None:
     if "video" not in names or set(names) - set(COLUMNS) or len(set(names)) < max(len(names), 2):
         told = ", ".join(names) or "none"
         raise InputError(
