@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -22,9 +21,7 @@ from bridge.model.embedding import default_batch_size
 from bridge.model.method import RetrievalModel
 from bridge.report.gallery import Tile
 from bridge.report.video import Timeline, video_page
-
-if TYPE_CHECKING:
-    from pipelines.search_video import SearchVideoConfig
+from pipelines.stages.video_search_options import SearchVideoConfig
 
 BoxesIn = Callable[[int, np.ndarray], Sequence[Box]]
 """The candidates in a frame, given its number and its pixels."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bridge.blur import blur_level, blur_severity, blur_value, bounding_box
+from bridge.blur import blur_level, blur_value, bounding_box
 from bridge.common.images import UnreadableImage, decode
 from bridge.dataset.videos import exposures
 from bridge.dataset.videos.config import LONGEST, VideoConfig
@@ -212,9 +212,11 @@ class _Taken:
             )
             motion = self._track.motion(first, last) if known else None
             if alpha is not None and motion is not None:
+                value = blur_value(alpha, self._config.erosion_pixels)
                 exposure = replace(
                     exposure,
-                    blur_severity=blur_severity(alpha, self._config.erosion_pixels),
+                    # Nothing is left of a spot that is too small to be eroded.
+                    blur_severity=1 - value if value else None,
                     blur_level=noted or blur_level(motion.severity),
                     mean_opacity=blur_value(alpha, 0),
                     bbox=bounding_box(alpha),

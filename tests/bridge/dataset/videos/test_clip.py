@@ -126,6 +126,15 @@ def test_plates_that_do_not_fit_are_refused(clip: Clip, tmp_path: Path) -> None:
     assert refused.value.reason == "no_plate"
 
 
+def test_a_spot_too_small_to_be_eroded_has_no_severity(tmp_path: Path) -> None:
+    frames = [np.full((*SIZE, 3), GREY, np.uint8) for _ in range(41)]
+    for number, frame in enumerate(frames):
+        frame[20:22, 10 + number : 20 + number] = 200
+    images = expose(clip_of(write_video(tmp_path / "a.mkv", frames)), CONFIG).images
+    assert all(image.blur_severity is None for image in images)
+    assert all(image.bbox is not None and image.mean_opacity for image in images)
+
+
 def test_a_camera_that_moves_gives_images_without_labels(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     scene = rng.integers(0, 256, (48, 200, 3)).astype(np.uint8)
