@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from dataclasses import replace
@@ -17,8 +18,11 @@ from bridge.common.images import decode
 from bridge.dataset.manifest import Manifest
 from bridge.dataset.videos.layout import PLATE
 from bridge.dataset.videos.shard import STEPPY
-from pipelines import import_videos
+from pipelines import build_index, evaluate, import_videos
+from pipelines.build_index import BuildIndexConfig
 from pipelines.import_videos import ImportVideosConfig
+from pipelines.stages.evaluation_options import EvaluateConfig
+from tests.searchable import make_model, without_actors
 from tests.videos import GREY, SIZE, ball, moving, write_video
 
 
@@ -136,6 +140,24 @@ def test_the_benchmark_of_fast_moving_objects_is_read(
     assert (decode(rows["v_ball/003/0"]["image"]["bytes"]) == ball(8 + 1.5 * 28)).all()
     steppy = {one.item for one in manifest.all_adjustments if one.reason == STEPPY}
     assert "v_ball/000/7" in steppy and "v_ball/000/0" not in steppy
+
+
+@pytest.mark.usefixtures("ray_cluster")
+@without_actors()
+def test_videos_are_evaluated_by_the_protocol_of_real_images(
+    config: ImportVideosConfig, tmp_path: Path
+) -> None:
+    import_videos.run(config)
+    make_model(tmp_path / "model")
+    index, report = str(tmp_path / "index"), tmp_path / "report"
+    build_index.run(
+        BuildIndexConfig(model=str(tmp_path / "model"), data=config.folder, out=index, num_cpus=2)
+    )
+    evaluate.run(EvaluateConfig(index=index, out=str(report)))
+    scores = json.loads((report / "metrics.json").read_text())["protocols"]["real"]
+    # Of each object one trajectory is the query.
+    assert (scores["num_queries"], scores["num_database"]) == (10, 10)
+    assert 0 < scores["map"] <= 1
 
 
 def test_too_many_unusable_videos_are_refused(
