@@ -13,7 +13,7 @@ from bridge.report.plots import COLOURS, TEXT, Plot, new_figure
 from bridge.report.tables import rows_csv
 from bridge.report.templates import render
 
-BY_SIMILARITY, BY_TIME = "Most similar first", "In the order of time"
+BY_SIMILARITY, BY_TIME = "Most similar first", "The same in the order of time"
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -27,6 +28,8 @@ BoxesIn = Callable[[int, np.ndarray], Sequence[Box]]
 """The candidates in a frame, given its number and its pixels."""
 
 QUARTER_SECOND = 0.25
+PAGE_WIDTH = 224
+"""Pixels of a crop on the page, which networks for small images see smaller."""
 FEW_FRAMES = 5
 """Between results where nothing tells how many frames a second has."""
 
@@ -61,28 +64,18 @@ def search_video(
         UnusableVideo: the video turns out to be unreadable.
     """
     model = load(config.model, usable(config.device))
-    query = _query_crop(config, frames, model)
+    height, width = model.config.image_size
+    on_page = round(PAGE_WIDTH * height / width), PAGE_WIDTH
+    marked = _marked(config, frames)
+    query = crop(marked, config.box, config.context, model.config.image_size)
     descriptor, (severity,) = _described(model, [query])
-    sightings: list[Sighting] = []
-    numbers = range(0, len(frames), config.every) if boxes is None else sorted(boxes)
-    boxes_in = _moving_in(frames, config.threshold) if boxes is None else _named_in(boxes)
-    with progress("search", len(numbers), "frames") as counter:
-        for crops, places in _batches(config, frames, numbers, boxes_in, model):
-            similar, severities = _described(model, crops)
-            sightings += [
-                Sighting(number, box, float(similarity), severity)
-                for (number, box), similarity, severity in zip(
-                    places, similar @ descriptor[0], severities, strict=True
-                )
-            ]
-            counter.advance(len({number for number, _ in places}))
-    if not sightings:
-        raise InputError(
-            "Nothing moves in the video: name candidates with `crops`, or lower `threshold`."
-        )
+    sightings = _sightings(config, frames, boxes, model, descriptor[0])
     results = spaced(sightings, config.top, config.apart or _apart(frames))
-    marked = Tile(
-        encode(query), None, _when(config.frame, frames.rate), predicted_blur_severity=severity
+    tile = Tile(
+        encode(crop(marked, config.box, config.context, on_page)),
+        None,
+        _when(config.frame, frames.rate),
+        predicted_blur_severity=severity,
     )
     timeline = Timeline(*_timeline(sightings), rate=frames.rate, query=config.frame)
     provenance = {
@@ -94,14 +87,43 @@ def search_video(
         "candidates": len(sightings),
         "candidates_from": config.crops or "motion",
     }
-    tiles = _tiles(config, frames, results, model.config.image_size)
-    return video_page(config.video.name, marked, tiles, timeline, provenance), results
+    tiles = _tiles(config, frames, results, on_page)
+    return video_page(config.video.name, tile, tiles, timeline, provenance), results
 
 
-def _query_crop(config: SearchVideoConfig, frames: Frames, model: RetrievalModel) -> np.ndarray:
+def _marked(config: SearchVideoConfig, frames: Frames) -> np.ndarray:
+    """The frame that the object is marked in."""
     for _, frame in frames.read([config.frame]):
-        return crop(frame, config.box, config.context, model.config.image_size)
+        return frame
     raise InputError(f"Frame {config.frame} of the video cannot be decoded.")
+
+
+def _sightings(
+    config: SearchVideoConfig,
+    frames: Frames,
+    boxes: Mapping[int, Sequence[Box]] | None,
+    model: RetrievalModel,
+    descriptor: np.ndarray,
+) -> list[Sighting]:
+    """Every candidate, frame by frame, compared with a descriptor, float32 [d]."""
+    found: list[Sighting] = []
+    numbers = range(0, len(frames), config.every) if boxes is None else sorted(boxes)
+    boxes_in = _moving_in(frames, config.threshold) if boxes is None else _named_in(boxes)
+    with progress("search", len(numbers), "frames") as counter:
+        for crops, places in _batches(config, frames, numbers, boxes_in, model):
+            descriptors, severities = _described(model, crops)
+            found += [
+                Sighting(number, box, float(similarity), severity)
+                for (number, box), similarity, severity in zip(
+                    places, descriptors @ descriptor, severities, strict=True
+                )
+            ]
+            counter.advance(bisect_right(numbers, places[-1][0]) - counter.done)
+    if not found:
+        raise InputError(
+            "Nothing moves in the video: name candidates with `crops`, or lower `threshold`."
+        )
+    return found
 
 
 def _moving_in(frames: Frames, threshold: float) -> BoxesIn:

@@ -26,7 +26,7 @@ def test_the_page_has_everything_in_it() -> None:
     assert "<svg" in page and page.count("data:image/") == 6
     assert not re.search(r"""(src|href)=["'](?!data:|#)""", page)
     assert re.search(r"predicted\sBL\s4,\s0.31", page)
-    assert re.search("Most similar first.*In the order of time", page, re.DOTALL)
+    assert re.search("Most similar first.*The same in the order of time", page, re.DOTALL)
     assert re.findall('class="name">frame ([39])<', page) == ["9", "9", "3", "9", "3", "9"]
 
 
