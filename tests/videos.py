@@ -38,10 +38,12 @@ def write_video(
     codec: str = "ffv1",
     times: Sequence[int] | None = None,
     key_every: int = 12,
+    turned: float = 0,
 ) -> Path:
     """Write frames, uint8 RGB [H, W, 3]; with ffv1 into .mkv they come back to the value.
 
-    `times` are those of the frames, in units of the usual interval.
+    `times` are those of the frames, in units of the usual interval; `turned` is by how many degrees
+    a player is to turn them counter-clockwise.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as container:
@@ -52,6 +54,7 @@ def write_video(
                 stream.height, stream.width = pixels.shape[:2]
                 stream.pix_fmt = "bgr0" if codec == "ffv1" else "yuv420p"
                 stream.codec_context.gop_size = key_every
+                stream.set_display_rotation(turned)
                 stream.codec_context.time_base = Fraction(1, rate)
             frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
             frame.pts = number if times is None else times[number]

@@ -104,6 +104,9 @@ class VideoFrames:
         """Read the times of all frames; none is decoded."""
         self._path, self._av = path, pyav()
         with self._opened() as (container, stream):
+            if stream.codec_context is None:
+                raise UnusableVideo("unreadable", "it is of an unknown kind")
+            self._size = stream.width, stream.height
             if stream.width * stream.height > MAX_PIXELS:
                 raise UnusableVideo("too_large", f"more than {MAX_PIXELS} pixels in a frame")
             self.rate: float | None = float(stream.average_rate or 0) or None
@@ -145,10 +148,19 @@ class VideoFrames:
         for start, end in zip([0, *ends], [*ends, len(numbers)], strict=True):
             wanted = set(numbers[start:end])
             for number, frame in self._from(numbers[start]) if wanted else ():
-                if number in wanted:
-                    yield number, _upright(frame)
+                if number in wanted and (pixels := self._pixels(frame)) is not None:
+                    yield number, pixels
                 if number >= numbers[end - 1]:
                     break
+
+    def _pixels(self, frame: Any) -> np.ndarray | None:
+        """uint8 RGB [H, W, 3], upright; None where damage made it of a kind that has no RGB."""
+        try:
+            pixels = frame.to_ndarray(format="rgb24")
+        except (self._av.error.FFmpegError, OSError):
+            return None
+        turns = round((frame.rotation or 0) / 90) % 4
+        return np.ascontiguousarray(np.rot90(pixels, turns)) if turns else pixels
 
     def _from(self, first: int) -> Iterator[tuple[int, Any]]:
         """Frames from `first`, or from one before it, on."""
@@ -175,7 +187,9 @@ class VideoFrames:
                     continue
                 for frame in frames:
                     number = self._number(frame, number + 1)
-                    if not frame.is_corrupt and number < len(self):
+                    # Damage, and nothing else in videos of cameras, changes the size.
+                    is_sound = not frame.is_corrupt and (frame.width, frame.height) == self._size
+                    if is_sound and number < len(self):
                         yield number, frame
 
     def _number(self, frame: Any, counted: int) -> int:
@@ -221,12 +235,6 @@ def _holes(ticks: np.ndarray) -> np.ndarray:
     return np.flatnonzero(uneven)
 
 
-def _upright(frame: Any) -> np.ndarray:
-    pixels = frame.to_ndarray(format="rgb24")
-    turns = round((frame.rotation or 0) / 90) % 4
-    return np.ascontiguousarray(np.rot90(pixels, turns)) if turns else pixels
-
-
 def _told(error: BaseException) -> str:
     return without_addresses(getattr(error, "strerror", None) or str(error))
 
@@ -242,8 +250,9 @@ class PictureFrames:
         files = {int(found[1]): os.path.join(folder, found[0]) for found in named if found}
         if not files:
             raise UnusableVideo("no_frames")
-        self._start = min(files)
-        self._files = {number - self._start: path for number, path in files.items()}
+        start = min(files)
+        self._files = {number - start: path for number, path in files.items()}
+        self._shape: tuple[int, ...] | None = None
         self._length = max(self._files) + 1
         self.holes = np.zeros(0, np.int64)
 
@@ -251,10 +260,13 @@ class PictureFrames:
         return self._length
 
     def read(self, numbers: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
-        """As `Frames`."""
+        """As `Frames`; pictures of another size than the first one are left out."""
         for number in numbers:
             if number in self._files:
                 try:
-                    yield number, decode(Path(self._files[number]).read_bytes())
+                    frame = decode(Path(self._files[number]).read_bytes())
                 except (UnreadableImage, OSError):
                     continue
+                self._shape = self._shape or frame.shape
+                if frame.shape == self._shape:
+                    yield number, frame

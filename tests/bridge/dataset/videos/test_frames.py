@@ -10,13 +10,14 @@ from PIL import Image
 
 from bridge.common.errors import InputError
 from bridge.dataset.videos.frames import (
+    UNUSABLE,
     PictureFrames,
     UnusableVideo,
     VideoFrames,
     open_frames,
     trusted_ticks,
 )
-from tests.videos import ball, moving, write_video
+from tests.videos import SIZE, ball, moving, write_video
 
 
 def test_frames_come_back_as_they_were_written(tmp_path: Path) -> None:
@@ -37,6 +38,13 @@ def test_frames_in_the_middle_keep_their_numbers(name: str, codec: str, tmp_path
     assert list(read) == list(range(20, 33))
     for number, frame in read.items():
         assert np.abs(frame.astype(int) - ball(5 + number)).mean() < 2
+
+
+def test_frames_are_turned_upright(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.mp4", [ball(10, 8)] * 3, codec="libx264", turned=90)
+    (_, frame), *_ = VideoFrames(str(path)).read([0])
+    upright = np.rot90(ball(10, 8))
+    assert frame.shape == upright.shape and np.abs(frame.astype(int) - upright).mean() < 2
 
 
 def test_frames_far_apart_are_read_alone(tmp_path: Path) -> None:
@@ -126,6 +134,31 @@ def test_numbered_pictures_may_begin_anywhere_and_have_gaps(tmp_path: Path) -> N
     assert isinstance(frames, PictureFrames) and len(frames) == 5
     read = dict(frames.read(range(5)))
     assert list(read) == [0, 1, 3] and (read[3] == ball(4)).all()
+
+
+def test_pictures_of_another_size_are_left_out(tmp_path: Path) -> None:
+    for number, size in enumerate(((48, 64), (48, 64), (24, 32), (48, 64))):
+        Image.fromarray(ball(9, 9, size=size)).save(tmp_path / f"{number}.png")
+    assert [number for number, _ in open_frames(str(tmp_path)).read(range(4))] == [0, 1, 3]
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [("a.mp4", "libx264"), ("a.avi", "mpeg4"), ("a.webm", "libvpx-vp9"), ("b.mkv", "ffv1")],
+)
+def test_damaged_videos_are_refused_or_lack_frames(name: str, codec: str, tmp_path: Path) -> None:
+    path = write_video(tmp_path / name, moving(30, 1), codec=codec)
+    whole, rng = path.read_bytes(), np.random.default_rng(0)
+    for _ in range(30):
+        damaged = bytearray(whole)
+        for place in rng.integers(len(whole), size=rng.integers(1, 30)):
+            damaged[place] = rng.integers(256)
+        path.write_bytes(damaged[: len(whole) if rng.random() < 0.7 else rng.integers(len(whole))])
+        try:
+            frames = VideoFrames(str(path))
+            assert {frame.shape for _, frame in frames.read(range(len(frames)))} <= {(*SIZE, 3)}
+        except UnusableVideo as refused:
+            assert refused.reason in UNUSABLE
 
 
 def test_an_empty_folder_has_no_frames(tmp_path: Path) -> None:
