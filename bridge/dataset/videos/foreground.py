@@ -69,7 +69,8 @@ class Motion:
     Attributes:
         length: pixels along the way of its centre.
         size: side of a square, in pixels, as large as the object is on average.
-        per_frame: pixels from one frame to the next on average; 0 for a single frame.
+        per_frame: pixels from one frame to the next on average, where it is seen; 0 for a single
+            frame.
     """
 
     length: float
@@ -117,7 +118,9 @@ class Track:
             return None
         size = float(np.mean([self._areas[place] for place in chosen]) ** 0.5)
         length = _way(np.array([self._centres[place] for place in chosen]))
-        return Motion(length, size, length / max(last - first, 1))
+        # Not those before it came into the picture, in which it would seem to be slow.
+        frames = self._numbers[chosen[-1]] - self._numbers[chosen[0]]
+        return Motion(length, size, length / max(frames, 1))
 
 
 def _way(points: np.ndarray) -> float:

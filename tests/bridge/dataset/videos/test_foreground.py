@@ -72,6 +72,7 @@ def test_frames_without_the_object_are_left_out() -> None:
     assert track.motion(0, 0) is None
     motion = track.motion(0, 6)
     assert motion is not None and motion.length == pytest.approx(4)
+    assert motion.per_frame == pytest.approx(1)
 
 
 def test_a_background_that_moves_is_noticed() -> None:
