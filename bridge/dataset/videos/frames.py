@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol
@@ -144,14 +145,18 @@ class VideoFrames:
 
     def read(self, numbers: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
         """As `Frames`; UnusableVideo where the file turns out to be unreadable."""
-        ends = [place for place in range(1, len(numbers)) if _is_far(numbers, place)]
-        for start, end in zip([0, *ends], [*ends, len(numbers)], strict=True):
-            wanted = set(numbers[start:end])
-            for number, frame in self._from(numbers[start]) if wanted else ():
+        place = 0
+        while place < len(numbers):
+            decoded, end = self._entered(numbers[place]), _end_of_run(numbers, place)
+            if decoded is None:
+                decoded, end = self._decoded(0), len(numbers)
+            wanted = set(numbers[place:end])
+            for number, frame in decoded:
                 if number in wanted and (pixels := self._pixels(frame)) is not None:
                     yield number, pixels
                 if number >= numbers[end - 1]:
                     break
+            place = end
 
     def _pixels(self, frame: Any) -> np.ndarray | None:
         """uint8 RGB [H, W, 3], upright; None where damage made it of a kind that has no RGB."""
@@ -162,17 +167,14 @@ class VideoFrames:
         turns = round((frame.rotation or 0) / 90) % 4
         return np.ascontiguousarray(np.rot90(pixels, turns)) if turns else pixels
 
-    def _from(self, first: int) -> Iterator[tuple[int, Any]]:
-        """Frames from `first`, or from one before it, on."""
-        if first and self._ticks is not None:
-            decoded = self._decoded(first)
-            head = next(decoded, None)
-            # A file without a proper index is entered behind the place asked for.
-            if head is not None and head[0] <= first:
-                yield head
-                yield from decoded
-                return
-        yield from self._decoded(0)
+    def _entered(self, first: int) -> Iterator[tuple[int, Any]] | None:
+        """Frames from `first`, or from one before it, on; None where there is no way in there."""
+        if self._ticks is None:
+            return None
+        decoded = self._decoded(first)
+        head = next(decoded, None)
+        # A file without a proper index is entered behind the place asked for.
+        return chain([head], decoded) if head is not None and head[0] <= first else None
 
     def _decoded(self, start: int) -> Iterator[tuple[int, Any]]:
         """Frames from the last one up to `start` that needs no other, where the file tells it."""
@@ -214,8 +216,10 @@ def trusted_ticks(
     return np.unique(shown) if len(shown) == len(packets) else None
 
 
-def _is_far(numbers: Sequence[int], place: int) -> bool:
-    return numbers[place] - numbers[place - 1] > _NEAR
+def _end_of_run(numbers: Sequence[int], place: int) -> int:
+    """The place behind those from `place` on that are near enough to be decoded in one go."""
+    places = range(place + 1, len(numbers))
+    return next((p for p in places if numbers[p] - numbers[p - 1] > _NEAR), len(numbers))
 
 
 def _holes(ticks: np.ndarray) -> np.ndarray:
