@@ -132,7 +132,7 @@ def find_fmo(root: str) -> Found:
             f"{root} holds no sequences of high-speed frames: they lie as "
             f"imgs_gt/<sequence>/00000000.png, {SPLITS} and more of them."
         )
-    return Found(tuple(clips), f"{empty} sequences without frames" if empty else "")
+    return Found(tuple(clips), f"sequences too short for a blurred frame: {empty}" if empty else "")
 
 
 def with_notes(clips: Sequence[Clip], notes: Mapping[str, Note], source: str) -> tuple[Clip, ...]:

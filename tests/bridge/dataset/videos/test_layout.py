@@ -74,7 +74,7 @@ def test_every_blurred_frame_of_a_benchmark_sequence_is_a_trajectory(tmp_path: P
         ("w-12/1", 12, 24),
     ]
     assert found.clips[1].object_id == "v_ball" and found.clips[1].trajectory == 1
-    assert found.passed_over == "1 sequences without frames"
+    assert found.passed_over == "sequences too short for a blurred frame: 1"
 
 
 def test_another_folder_is_no_benchmark(tmp_path: Path) -> None:
