@@ -166,6 +166,15 @@ def _orientation(picture: Image.Image) -> int:
         return 1
 
 
+def thumbnail(data: Encoded, side: int = 96) -> bytes:
+    """A picture that `decode` takes, as a JPEG whose longer side has at most `side` pixels."""
+    picture = Image.fromarray(decode(data, at_least=(side, side)))
+    picture.thumbnail((side, side))
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=80)
+    return buffer.getvalue()
+
+
 def decode_batch(encoded: Sequence[Encoded | None], out: np.ndarray) -> dict[int, str]:
     """Decode pictures into `out`, uint8 [B, H, W, 3], resized to (H, W) where needed.
 
