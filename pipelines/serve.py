@@ -2,6 +2,9 @@
 
 python pipelines/serve.py --index indexes/bridge
 python pipelines/serve.py --index indexes/bridge --port 8080 --replicas 4 --gpu
+python pipelines/serve.py --photos PHOTOS --model runs/bridge/model
+
+With --photos a folder of photos is imported and indexed first, or what was added to it since.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ import logging
 import signal
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated
 from urllib.request import ProxyHandler, build_opener
 
@@ -37,8 +40,13 @@ class ServeConfig:
 
     index: str = "indexes/bridge"
     """The index to search."""
+    photos: str | None = None
+    """Search a folder of photos instead, whatever lies in it at the start."""
+    library: str | None = None
+    """Where copies and index of --photos are kept; default: a folder of the user's cache."""
     model: str | None = None
-    """The model that built the index, where it is no longer where it was then."""
+    """The model that built the index, where it is no longer where it was then; with --photos, the
+    model to embed them with."""
     host: str = "127.0.0.1"
     """Address to listen on; 0.0.0.0 lets other machines in, without any authentication."""
     port: Annotated[int, Ge(1), Le(65535)] = 8000
@@ -72,6 +80,8 @@ class ServeConfig:
 
     def __post_init__(self) -> None:
         check(self)
+        if self.library is not None and self.photos is None:
+            raise InputError("`library` is that of `photos`: give both.")
 
 
 def run(config: ServeConfig) -> None:
@@ -97,6 +107,7 @@ def service(config: ServeConfig) -> Iterator[str]:
         InputError: no finished index or not its model, an address that cannot be used, or more
             replicas than fit into the cluster.
     """
+    config = _with_photos(config)
     options = service_options(config)
     # What takes seconds to import is imported once index, model and address have been checked.
     from pipelines.stages.page import listen, page, serving
@@ -127,6 +138,16 @@ def service(config: ServeConfig) -> Iterator[str]:
         serve.delete(NAME)
         if not serve.status().applications:
             serve.shutdown()
+
+
+def _with_photos(config: ServeConfig) -> ServeConfig:
+    """The same service, of the index of the photos that it names."""
+    if config.photos is None:
+        return config
+    from pipelines.stages.photo_library import up_to_date
+
+    index = up_to_date(config.photos, config.model, config.library, config.num_cpus)
+    return replace(config, photos=None, library=None, index=index)
 
 
 def service_options(config: ServeConfig) -> ServiceOptions:

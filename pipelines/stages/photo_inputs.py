@@ -11,6 +11,9 @@ from bridge.dataset.photo_listing import Listing, list_photos, without_duplicate
 from bridge.dataset.photo_table import read_photo_table
 from pipelines.stages.photo_options import ImportPhotosConfig
 
+LISTING_FILE = "photos.parquet"
+"""In the folder of a dataset of photos: those that it was made of, their sizes and times."""
+
 
 def read_listing(config: ImportPhotosConfig) -> tuple[Listing, list[str]]:
     """The photos that the options name, duplicates left out, and unused columns of their table.

@@ -20,15 +20,18 @@ from bridge.dataset.selections import SELECTIONS, SELECTIONS_SCHEMA
 from pipelines.stages import cluster, engine
 from pipelines.stages.claim import claimed
 from pipelines.stages.dataset_request import CATALOGUE, PASSED_OVER
+from pipelines.stages.photo_inputs import LISTING_FILE
 from pipelines.stages.photo_options import ImportPhotosConfig
 from pipelines.stages.shards import Losses, Shards, finish, make_missing
 
-LISTING_FILE = "photos.parquet"
-"""In the folder of the dataset: the photos that it was made of, their sizes and times."""
-
 
 def make_dataset(
-    config: ImportPhotosConfig, found: Manifest | None, listing: Listing, catalogue: str
+    config: ImportPhotosConfig,
+    found: Manifest | None,
+    listing: Listing,
+    catalogue: str,
+    *,
+    may_be_empty: bool = False,
 ) -> Manifest:
     """Make the dataset, or what is missing of it.
 
@@ -37,6 +40,10 @@ def make_dataset(
         found: what an earlier run left.
         listing: the photos.
         catalogue: hash of the listing.
+        may_be_empty: whether photos none of which can be read make a dataset.
+
+    Raises:
+        InputError: too many of them cannot be read.
     """
     root, folder = storage.absolute(config.photos), config.folder
     with claimed(folder):
@@ -45,8 +52,9 @@ def make_dataset(
         if manifest is None:
             known = {CATALOGUE: catalogue, PASSED_OVER: dict(listing.passed_over)}
             manifest = Manifest("photos", config.identity() | known, {}, listing.rejections)
+            # The listing comes first: what has a manifest has a listing.
+            _write(folder, LISTING_FILE, listing.table)
             manifest.save(folder)
-        _write(folder, LISTING_FILE, listing.table)
         plan = cut_shards(listing.table)
         missing = plan.missing(manifest.shards)
         shards = Shards(
@@ -65,7 +73,8 @@ def make_dataset(
                 "import", folder, manifest, shards, _Estimating, options, *shared,
                 gpus=1 if options.use_gpu else 0, actors=_actors(options),
             )  # fmt: skip
-        if not any(result.record.rows for result in manifest.shards.values()):
+        rows = sum(result.record.rows for result in manifest.shards.values())
+        if not rows and not may_be_empty:
             raise InputError(f"Not one photo of {config.photos} can be read.")
         _record_roles(config, listing.table, manifest)
         return finish(folder, manifest)
