@@ -52,7 +52,10 @@ class ShardReport:
 
 
 def verify_shard(
-    result: ShardResult, dataset: str, image_size: tuple[int, int] | None
+    result: ShardResult,
+    dataset: str,
+    image_size: tuple[int, int] | None,
+    simulated: bool = True,
 ) -> ShardReport:
     """Check one shard: file, columns, identifiers, labels, and a sample of its images.
 
@@ -60,6 +63,7 @@ def verify_shard(
         result: what the manifest says of it.
         dataset: its folder.
         image_size: (H, W) that the images should have; None where they may differ.
+        simulated: whether names and windows are those of the simulator, but for real images.
     """
     path = result.record.path
     try:
@@ -74,12 +78,12 @@ def verify_shard(
     if not is_shard_schema(table.schema):
         names = ", ".join(table.schema.names)
         return ShardReport(path, problems=(*problems, f"has other columns or types: {names}"))
+    # Real photos have names, windows and levels of their own.
+    named = simulated and result.record.split != REAL_SPLIT
     images = table["image"].combine_chunks()
     rows = table.drop_columns(["image"]).to_pylist()
     problems += _count_problems(result, rows)
-    problems += first_of_each(
-        problem for row in rows for problem in _row_problems(row, result.record.split)
-    )
+    problems += first_of_each(problem for row in rows for problem in _row_problems(row, named))
     chosen = rng_for(0, path).permutation(len(rows))[:DECODED_PER_SHARD]
     problems += first_of_each(
         problem
@@ -129,12 +133,11 @@ def _short(value: Any) -> str:
     return text if len(text) <= 120 else f"{text[:117]}..."
 
 
-def _row_problems(row: Mapping[str, Any], split: str) -> Iterable[str]:
-    """Where a row contradicts itself or the definition of its labels."""
+def _row_problems(row: Mapping[str, Any], named: bool) -> Iterable[str]:
+    """Where a row contradicts itself or the definition of its labels, or is not named by them."""
     name, object_id = row["image_id"], row["object_id"]
     severity, level = row["blur_severity"], row["blur_level"]
-    # Real photos have names, windows and levels of their own.
-    if split != REAL_SPLIT and object_id is not None:
+    if named and object_id is not None:
         if name != image_id(object_id, row["trajectory"], row["window"]):
             yield f"an image id is not that of its object, trajectory and window: {name}"
         if not 0 <= row["window"] <= NUM_WINDOWS:

@@ -13,6 +13,7 @@ from typing import Any
 from bridge.common.errors import InputError
 from bridge.common.manifest_writer import ManifestWriter
 from bridge.common.progress import progress
+from bridge.dataset.card import write_card
 from bridge.dataset.manifest import Manifest, Rejection, ShardResult
 from pipelines.stages import engine
 
@@ -121,7 +122,8 @@ def _example(result: ShardResult, losses: Losses) -> str:
 
 
 def finish(folder: str, manifest: Manifest) -> Manifest:
-    """Declare a dataset complete, all of whose shards are there."""
+    """Declare a dataset complete, all of whose shards are there, and write its card."""
+    write_card(folder, manifest)
     manifest = manifest.finished()
     manifest.save(folder)
     return manifest
