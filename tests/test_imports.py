@@ -66,7 +66,13 @@ def test_a_wrong_option_imports_nothing_heavy(name: str, tmp_path: Path) -> None
         ("pipelines.study", ["--passes", "0"], "--passes must be at least 1"),
         ("pipelines.search", ["--index", "gone", "--images", "gone.jpg"], "gone.jpg"),
         ("pipelines.search", ["--index", "gone", "--images", "picture.jpg"], "gone"),
+        ("pipelines.search", ["--photos", "gone", "--images", "picture.jpg"], "needs --model"),
         ("pipelines.serve", ["--index", "gone"], "gone"),
+        ("pipelines.serve", ["--photos", "gone"], "--photos needs --model"),
+        ("pipelines.import_photos", ["--photos", "gone"], "does not exist"),
+        ("pipelines.import_photos", ["--photos", "empty"], "holds no photo"),
+        ("pipelines.import_photos", ["--photos", ".", "--table", "gone"], "gone does not exist"),
+        ("pipelines.import_photos", ["--photos", ".", "--model", "gone"], "gone"),
         ("pipelines.serve", ["--index", "gone", "--port", "0"], "--port must be at least 1"),
     ],
 )

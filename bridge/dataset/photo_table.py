@@ -82,11 +82,15 @@ def _read(path: str) -> pa.Table:
 
 
 def _typed(table: pa.Table, name: str, path: str) -> pa.Array:
+    """A column, null where it is empty."""
     try:
-        return table[name].cast(_TYPES[name]).combine_chunks()
+        values = table[name].cast(_TYPES[name]).combine_chunks()
     except pa.ArrowException as error:
         why = str(error).partition("\n")[0][:200].rstrip(".")
         raise InputError(f"{shown(path)}: the column {name} cannot be used: {why}.") from error
+    if pa.types.is_string(values.type):
+        return pc.if_else(pc.equal(values, ""), None, values)
+    return values
 
 
 def _inside(paths: pa.Array, table: str, root: str) -> pa.Array:
@@ -155,4 +159,4 @@ def _splits(columns: dict[str, pa.Array], path: str, length: int) -> pa.Array:
                 f"{shown(path)}: {shown(name)} is in the splits {known[name]} and {split}, but an "
                 f"object belongs to one of {', '.join(learnt)}, or to another."
             )
-    return pc.fill_null(splits, REAL_SPLIT)
+    return splits
