@@ -126,13 +126,14 @@ def listed(root: str, columns: Mapping[str, pa.Array]) -> Listing:
         columns: `path` and any of `LISTING`; `trajectory` may be any names.
     """
     rows = pa.table(dict(columns))
-    files = [_file(os.path.join(root, path)) for path in rows["path"].to_pylist()]
-    there = np.array([file is not None for file in files], bool)
+    found = np.empty((len(rows), 2), np.int64)
+    for place, path in enumerate(rows["path"]):
+        found[place] = _file(os.path.join(root, path.as_py()))
+    there = found[:, 0] >= 0
     rejections = tuple(
         Rejection(MISSING, path) for path in rows["path"].filter(pa.array(~there)).to_pylist()
     )
-    found = np.array([file for file in files if file is not None], np.int64).reshape(-1, 2)
-    rows = rows.filter(pa.array(there))
+    rows, found = rows.filter(pa.array(there)), found[there]
     rows = rows.append_column("size", pa.array(found[:, 0]))
     rows = rows.append_column("modified_ns", pa.array(found[:, 1]))
     if "split" not in rows.column_names:
@@ -146,17 +147,19 @@ def listed(root: str, columns: Mapping[str, pa.Array]) -> Listing:
     return Listing(rows.select(LISTING.names).cast(LISTING), "table", rejections)
 
 
-def _file(path: str) -> tuple[int, int] | None:
-    """Size and time of a file; None where there is none."""
+def _file(path: str) -> tuple[int, int]:
+    """Size and time of a file; -1 where there is none."""
     try:
         found = os.stat(path)
     except OSError:
-        return None
+        return -1, -1
     return found.st_size, found.st_mtime_ns
 
 
 def _trajectories(rows: pa.Table) -> list[int | None]:
     """Numbers of the trajectories within each object; a photo of no named one is one by itself."""
+    if rows["object_id"].null_count == len(rows):
+        return [None] * len(rows)
     numbers: dict[str, dict[object, int]] = {}
     found: list[int | None] = []
     names = zip(

@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from bridge.common import storage
@@ -96,14 +97,14 @@ def _import(library: str, root: str, listing: Listing, num_cpus: int | None) -> 
     tables = [LISTING.empty_table(), *map(_read_listing, datasets)]
     known = pa.concat_tables(tables)
     here, there = _identities(listing.table), _identities(known)
-    lost = len(set(there) - set(here))
+    lost = len(known) - pc.sum(pc.is_in(there, here)).as_py() if len(known) else 0
     if lost:
         print(f"photos: {lost:,} are gone or have changed, so all are imported anew", flush=True)
         record = _Record(root, record.set + 1)
         storage.write_json(storage.join(library, RECORD), asdict(record))
-        datasets, known, there = [], LISTING.empty_table(), []
-    old = set(there)
-    fresh = listing.table.filter(pa.array([name not in old for name in here], pa.bool_()))
+        datasets, known = [], LISTING.empty_table()
+        there = _identities(known)
+    fresh = listing.table.filter(pc.invert(pc.is_in(here, there)))
     added = Listing(fresh, listing.layout, (), listing.passed_over)
     added = without_duplicates(root, added, known)
     if len(added):
@@ -139,10 +140,11 @@ def _read_listing(dataset: str) -> pa.Table:
         return pq.read_table(path).cast(LISTING)
 
 
-def _identities(table: pa.Table) -> list[str]:
-    """Path, size and time of each photo: what is equal has not changed."""
-    columns = (table[name].to_pylist() for name in ("path", "size", "modified_ns"))
-    return [f"{path}\0{size}\0{time}" for path, size, time in zip(*columns, strict=True)]
+def _identities(table: pa.Table) -> pa.Array:
+    """Path, size and time of each photo in one text: what is equal has not changed."""
+    names = ("path", "size", "modified_ns")
+    columns = (table[name].combine_chunks().cast(pa.string()) for name in names)
+    return pc.binary_join_element_wise(*columns, "\n")
 
 
 def _make(

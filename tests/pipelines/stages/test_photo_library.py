@@ -9,12 +9,14 @@ from bridge.common.errors import InputError
 from bridge.dataset.manifest import load_manifest
 from bridge.index.folder import open_index_manifest
 from bridge.index.searcher import Searcher
-from pipelines import search
+from pipelines import search, serve
 from pipelines.search import SearchConfig
+from pipelines.serve import ServeConfig
 from pipelines.stages import photo_library
 from pipelines.stages.photo_library import default_folder, up_to_date
 from tests.factories import write_photos
 from tests.searchable import make_model, without_actors
+from tests.serving import Client, free_port
 
 
 @pytest.fixture
@@ -148,3 +150,23 @@ def test_search_takes_a_folder(home: Path, capsys: pytest.CaptureFixture[str]) -
     assert entry["results"][0]["image_id"] == "a.jpg"
     # The results alone are on the output.
     assert capsys.readouterr().out.startswith("[\n {")
+
+
+def test_the_page_shows_a_folder(home: Path) -> None:
+    config = ServeConfig(
+        photos=str(home / "photos"),
+        library=str(home / "library"),
+        model=str(home / "model"),
+        port=free_port(),
+        cpus_per_replica=0.5,
+    )
+    picture = (home / "photos" / "trip" / "b.png").read_bytes()
+    with serve.service(config) as address:
+        client = Client(address)
+        index = client.get("/api/index").json
+        assert (index["images"], index["objects"]) == (3, 0) and index["blur_levels"]
+        assert [example["object_id"] for example in index["examples"]] == [None] * 3
+        best = client.search(picture, "?top=2").json["queries"][0]["results"][0]
+        assert best["image_id"] == "trip/b.png" and best["object_id"] is None
+        assert best["is_estimated"] and best["blur_level"] in index["blur_levels"]
+        assert client.get(f"/{best['image']}").body == picture
