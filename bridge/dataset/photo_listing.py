@@ -80,13 +80,14 @@ def list_photos(root: str, layout: PhotoLayout) -> Listing:
     if not os.path.isdir(root):
         raise InputError(f"The folder of photos {shown(root)} does not exist.")
     folders = Folders(root, PHOTO_SUFFIXES)
-    paths = pa.array([os.path.relpath(path, root) for path in folders.files()], pa.string())
-    if not len(paths):
+    found = [os.path.relpath(path, root) for path in folders.files()]
+    if not found:
         others = folders.summary()
         raise InputError(
             f"{shown(root)} holds no photo ({', '.join(PHOTO_SUFFIXES)})"
             f"{'; passed over: ' + others if others else ''}."
         )
+    paths = pa.array(found, pa.string())
     parts = pc.split_pattern(paths, "/")
     chosen = _layout(parts) if layout == "auto" else layout
     passed_over = {**folders.passed_over}
@@ -225,7 +226,7 @@ def _digest(path: str) -> str | None:
         return None
 
 
-def roles_of(table: pa.Table, share: float, seed: int) -> list[str | None]:
+def roles_of(table: pa.Table, share: float, seed: int) -> list[str]:
     """Of each object, a share of its trajectories are queries; the others are the database.
 
     Of several trajectories one at least is on each side; of one, none is a query.

@@ -21,7 +21,8 @@ def read_listing(config: ImportPhotosConfig) -> tuple[Listing, list[str]]:
     Raises:
         InputError: the folder or the table is missing, cannot be used or names no photo.
     """
-    root, unused = storage.absolute(config.photos), []
+    root = storage.absolute(config.photos)
+    unused: list[str] = []
     if config.table is None:
         listing = list_photos(root, config.layout)
     else:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -186,10 +186,12 @@ def _build(index: str, model: str, datasets: list[str], num_cpus: int | None) ->
     from pipelines.stages.index_options import BuildIndexConfig
 
     first, *later = datasets
-    options = {"out": index, "max_rejected": 1.0, "num_cpus": num_cpus}
-    build_index.run(BuildIndexConfig(model=model, data=first, **options))
+    config = BuildIndexConfig(
+        model=model, data=first, out=index, max_rejected=1.0, num_cpus=num_cpus
+    )
+    build_index.run(config)
     if later:
-        build_index.run(BuildIndexConfig(add=tuple(later), **options))
+        build_index.run(replace(config, add=tuple(later)))
 
 
 def _remove_other_sets(library: str, dataset: str) -> None:

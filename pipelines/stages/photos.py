@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -68,11 +67,12 @@ def make_dataset(
         if config.model is None:
             manifest = make_missing("import", folder, manifest, shards, make_photo_shard, *shared)
         else:
-            options = _estimation(config.model)
+            gpus = min(1, int(cluster.num_gpus()))
+            actors = engine.Actors(environment=None if gpus else cluster.TENSORS_ON_CPU)
+            work = (_Estimating, storage.absolute(config.model), "cuda" if gpus else "cpu")
             manifest = make_missing(
-                "import", folder, manifest, shards, _Estimating, options, *shared,
-                gpus=1 if options.use_gpu else 0, actors=_actors(options),
-            )  # fmt: skip
+                "import", folder, manifest, shards, *work, *shared, gpus=gpus, actors=actors
+            )
         rows = sum(result.record.rows for result in manifest.shards.values())
         if not rows and not may_be_empty:
             raise InputError(f"Not one photo of {config.photos} can be read.")
@@ -80,30 +80,18 @@ def make_dataset(
         return finish(folder, manifest)
 
 
-@dataclass(frozen=True)
-class _Estimation:
-    model: str
-    use_gpu: bool
-
-
-def _estimation(model: str) -> _Estimation:
-    return _Estimation(storage.absolute(model), cluster.num_gpus() > 0)
-
-
-def _actors(options: _Estimation) -> engine.Actors:
-    return engine.Actors(environment=None if options.use_gpu else cluster.TENSORS_ON_CPU)
-
-
 class _Estimating:
     """Makes shards with a model at hand, which says how blurred their photos are."""
 
-    def __init__(self, options: _Estimation, root: str, dataset: str, max_side: int | None) -> None:
+    def __init__(
+        self, model: str, device: str, root: str, dataset: str, max_side: int | None
+    ) -> None:
         import torch
 
         import bridge
 
         torch.set_num_threads(1)
-        self._model = bridge.load(options.model, "cuda" if options.use_gpu else "cpu")
+        self._model = bridge.load(model, device)
         self._shared = root, dataset, max_side
 
     def __call__(self, shard: PhotoShard) -> ShardResult:
@@ -132,12 +120,9 @@ def _record_roles(config: ImportPhotosConfig, table: pa.Table, manifest: Manifes
         return
     splits = table["split"].to_pylist()
     searched = pa.array([split in (REAL_SPLIT, TEST_SPLIT) for split in splits], pa.bool_())
-    roles: list[tuple[str, str]] = []
     asked = table.filter(searched)
-    for path, role in zip(
-        asked["path"].to_pylist(), roles_of(asked, config.queries, config.seed), strict=True
-    ):
-        roles.append((path, role))
+    drawn = roles_of(asked, config.queries, config.seed)
+    roles = list(zip(asked["path"].to_pylist(), drawn, strict=True))
     learnt = {TRAIN_SPLIT: TRAIN, VALIDATION_SPLIT: VALIDATION}
     labels = zip(table["path"].to_pylist(), splits, table["object_id"].to_pylist(), strict=True)
     roles += [(path, learnt[s]) for path, s, name in labels if s in learnt and name is not None]

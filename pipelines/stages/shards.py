@@ -76,7 +76,7 @@ def make_missing(
     folder: str,
     manifest: Manifest,
     shards: Shards,
-    work: Callable[..., ShardResult],
+    work: Callable[..., Any],
     *shared: Any,
     gpus: float = 0,
     actors: engine.Actors | None = None,
@@ -88,7 +88,8 @@ def make_missing(
         folder: of the dataset, claimed by this command.
         manifest: what there is of it.
         shards: what there is to make.
-        work: makes the shard of a unit.
+        work: makes the shard of a unit: a function or, with `actors`, a class as in `engine.run`
+            whose results are `ShardResult`s.
         shared: arguments that all units have in common.
         gpus, actors: as in `engine.run`.
 
