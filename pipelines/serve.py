@@ -16,6 +16,7 @@ import signal
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from pathlib import PurePath
 from typing import Annotated
 from urllib.request import ProxyHandler, build_opener
 
@@ -107,8 +108,7 @@ def service(config: ServeConfig) -> Iterator[str]:
         InputError: no finished index or not its model, an address that cannot be used, or more
             replicas than fit into the cluster.
     """
-    config = _with_photos(config)
-    options = service_options(config)
+    options = service_options(_with_photos(config))
     # What takes seconds to import is imported once index, model and address have been checked.
     from pipelines.stages.page import listen, page, serving
 
@@ -144,10 +144,15 @@ def _with_photos(config: ServeConfig) -> ServeConfig:
     """The same service, of the index of the photos that it names."""
     if config.photos is None:
         return config
-    from pipelines.stages.photo_library import up_to_date
+    from pipelines.stages.photo_library import require_model, up_to_date
 
+    require_model(config.model)
+    from pipelines.stages.page import listen
+
+    # Before a long import.
+    listen(config.host, config.port).close()
     index = up_to_date(config.photos, config.model, config.library, config.num_cpus)
-    return replace(config, photos=None, library=None, index=index)
+    return replace(config, index=index)
 
 
 def service_options(config: ServeConfig) -> ServiceOptions:
@@ -161,6 +166,7 @@ def service_options(config: ServeConfig) -> ServiceOptions:
 
     open_search_index(index, manifest)
     return ServiceOptions(
+        title=PurePath(storage.absolute(config.photos or index)).name,
         index=index,
         model=model,
         replicas=config.replicas,

@@ -182,7 +182,7 @@ def _trajectories(rows: pa.Table) -> list[int | None]:
 def without_duplicates(root: str, listing: Listing, earlier: pa.Table | None = None) -> Listing:
     """The first photo of each content; the others are left out and named.
 
-    Only files of one size can be equal, so no others are read.
+    Only files of one size can be equal, so no others are read, nor earlier ones among themselves.
 
     Args:
         root: the folder of the photos.
@@ -193,7 +193,8 @@ def without_duplicates(root: str, listing: Listing, earlier: pa.Table | None = N
     table = pa.concat_tables([before, listing.table])
     sizes = table["size"].to_numpy()
     _, group, counts = np.unique(sizes, return_inverse=True, return_counts=True)
-    places = np.flatnonzero(counts[group] > 1)
+    has_new = np.bincount(group[len(before) :], minlength=len(counts)) > 0
+    places = np.flatnonzero((counts[group] > 1) & has_new[group])
     paths = table["path"].take(pa.array(places)).to_pylist()
     first: dict[str, str] = {}
     doubles: dict[int, str] = {}

@@ -43,11 +43,12 @@ class _Record:
     set: WholeNumber = 0
 
 
-def require_model(model: str | None) -> str:
-    """The model to embed photos with; InputError where none is named."""
+def require_model(model: str | None) -> tuple[str, str]:
+    """The model to embed photos with and its hash; InputError where there is none."""
     if model is None:
         raise InputError("`photos` needs `model`: a model to embed the photos with.")
-    return storage.absolute(model)
+    path = storage.absolute(model)
+    return path, model_sha256(path)
 
 
 def default_folder(photos: str) -> str:
@@ -72,8 +73,7 @@ def up_to_date(
     Raises:
         InputError: there is no model, no photo, or the folder holds another library.
     """
-    network = require_model(model)
-    model_hash = model_sha256(network)
+    network, model_hash = require_model(model)
     root = storage.absolute(photos)
     listing = list_photos(root, "flat")
     with claimed(folder or default_folder(root)) as library:

@@ -116,9 +116,7 @@ def test_photos_of_one_content_are_taken_once(tmp_path: Path) -> None:
     assert later.rejections == (Rejection("duplicate", "a.jpg", "the same as b.jpg"),)
 
 
-def test_only_files_of_one_size_are_read_for_duplicates(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_only_files_of_one_size_are_read_for_duplicates(tmp_path: Path) -> None:
     for size in range(10, 20):
         (tmp_path / f"{size}.jpg").write_bytes(b"x" * size)
     (tmp_path / "again.jpg").write_bytes(b"y" * 10)
@@ -127,6 +125,13 @@ def test_only_files_of_one_size_are_read_for_duplicates(
         if path.name not in ("10.jpg", "again.jpg"):
             path.unlink()
     assert without_duplicates(str(tmp_path), listing) == listing
+    # Nor are earlier ones compared with each other.
+    with pytest.MonkeyPatch.context() as patched:
+        patched.delattr("bridge.dataset.photo_listing._digest")
+        new = listing.table.slice(3, 2)
+        earlier = listing.table.take([0, len(listing) - 1])
+        later = without_duplicates(str(tmp_path), type(listing)(new, "flat"), earlier)
+        assert len(later) == 2
 
 
 def test_a_share_of_each_objects_trajectories_are_queries(tmp_path: Path) -> None:

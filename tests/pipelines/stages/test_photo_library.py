@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -164,9 +165,13 @@ def test_the_page_shows_a_folder(home: Path) -> None:
     with serve.service(config) as address:
         client = Client(address)
         index = client.get("/api/index").json
-        assert (index["images"], index["objects"]) == (3, 0) and index["blur_levels"]
+        assert (index["name"], index["images"], index["objects"]) == ("photos", 3, 0)
         assert [example["object_id"] for example in index["examples"]] == [None] * 3
         best = client.search(picture, "?top=2").json["queries"][0]["results"][0]
         assert best["image_id"] == "trip/b.png" and best["object_id"] is None
         assert best["is_estimated"] and best["blur_level"] in index["blur_levels"]
         assert client.get(f"/{best['image']}").body == picture
+        # An address that is taken is told before anything is imported.
+        taken = replace(config, photos=str(home / "gone"))
+        with pytest.raises(InputError, match="Cannot listen"), serve.service(taken):
+            pass
