@@ -128,6 +128,15 @@ def test_what_is_missing_is_told(home: Path) -> None:
         up_to_date(str(home / "others"), str(home / "model"), str(home / "library"))
 
 
+@pytest.mark.parametrize("name", ["library.json", "0/photos-00000/photos.parquet"])
+def test_a_damaged_library_is_told_in_a_sentence(name: str, home: Path) -> None:
+    opened(home)
+    for damage in (b"", b"{}", b"PAR1 and no more"):
+        (home / "library" / name).write_bytes(damage)
+        with pytest.raises(InputError, match=Path(name).name):
+            opened(home)
+
+
 def test_the_library_is_in_the_users_cache_unless_told_otherwise(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
