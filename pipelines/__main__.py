@@ -25,6 +25,7 @@ GROUPS = {
     "the whole chain, small": ("demo",),
     "meshes and photos -> DATASET": ("synthesize", "import-photos"),
     "DATASET -> MODEL": ("train", "tune"),
+    "MODEL -> files for other programs": ("export",),
     "MODEL -> INDEX": ("build-index",),
     "INDEX -> REPORT": ("evaluate", "picture"),
     "DATASET -> MODELS, INDEXES and one REPORT": ("study",),

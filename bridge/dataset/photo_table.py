@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from bridge.blur import NUM_LEVELS
 from bridge.common import storage
 from bridge.common.errors import InputError
-from bridge.common.files import shown
+from bridge.common.files import is_printable, shown
 from bridge.common.reading import reading
 from bridge.dataset.photo_listing import Listing, listed
 from bridge.dataset.schema import REAL_SPLIT, SPLITS, TEST_SPLIT, TRAIN_SPLIT, VALIDATION_SPLIT
@@ -121,7 +121,7 @@ def _check_ranges(columns: dict[str, pa.Array], path: str) -> None:
 
     refuse("blur_level", lambda level: not 1 <= level <= NUM_LEVELS, f"1 to {NUM_LEVELS}")
     refuse("split", lambda split: split not in SPLITS, f"one of {', '.join(SPLITS)}")
-    refuse("object_id", lambda name: not name.isprintable(), "printable")
+    refuse("object_id", lambda name: not is_printable(name), "printable")
     for side in _BOX:
         refuse(side, lambda value: not 0 <= value <= 1, "in units of the image size, 0 to 1")
 
