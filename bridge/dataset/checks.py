@@ -148,7 +148,7 @@ def _row_problems(row: Mapping[str, Any], named: bool) -> Iterable[str]:
         yield f"a blur level lies outside 1..{NUM_LEVELS}: {level} of {name}"
     if severity is not None and not 0 <= severity <= 1:
         yield f"a blur severity lies outside 0..1: {severity} of {name}"
-    elif severity is not None and blur_level(severity) != level:
+    elif severity is not None and split != REAL_SPLIT and blur_level(severity) != level:
         yield f"a blur level is not that of its blur severity: {level}, {severity} of {name}"
     opacity = row.get("mean_opacity")
     if opacity is not None and not 0 <= opacity <= 1:
