@@ -155,6 +155,11 @@ def without_addresses(text: str) -> str:
     return _ADDRESS.sub("", text)
 
 
+def is_upright(picture: Image.Image) -> bool:
+    """Whether a picture is shown as it is stored."""
+    return _orientation(picture) == 1
+
+
 def _orientation(picture: Image.Image) -> int:
     """How the camera was held; 1 is upright, and stands for what is not known."""
     # Pillow brings TIFF upright of its own, and decodes a PNG without EXIF data to ask for them.
