@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from bridge.report.plots import COLOURS, MARKERS, TEXT, Plot, legend_above, new_figure
 from bridge.report.tables import rows_csv
@@ -180,6 +180,8 @@ def _ticks(axes: Axes, dimension: Dimension) -> None:
         axes.xaxis.set_major_locator(MaxNLocator(4, integer=dimension.whole))
         if dimension.log:
             axes.set_xscale("log")
+            axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.set_xlim(dimension.low, dimension.high)
     elif not _is_numbers(dimension.values):
         axes.set_xticks(range(len(dimension.values)), [str(v) for v in dimension.values])
 

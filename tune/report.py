@@ -196,7 +196,8 @@ def _importances(data: SearchData) -> dict[str, float]:
     return optuna.importance.get_param_importances(
         study_of(data.config, data.space, finished),
         evaluator=optuna.importance.PedAnovaImportanceEvaluator(),
-        target=lambda trial: trial.values[0],
+        # It looks for what leads to low values.
+        target=lambda trial: -trial.values[0],
     )
 
 
