@@ -240,7 +240,11 @@ class _Recorder(ray.tune.Callback):
         if known.outcome == "running":
             # Only what reaches its end says how it ended.
             at_end = DIVERGED in trial.last_result
-            write_trial(self._out, replace(known, outcome="finished" if at_end else "stopped"))
+            # The log also has what was never told, because a process was killed in between.
+            curve = measure(self._out, known).curve
+            scores = [point for point in curve if at_end or point[0] <= known.images]
+            outcome: Any = "finished" if at_end else "stopped"
+            write_trial(self._out, replace(known, outcome=outcome, scores=scores))
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         write_trial(self._out, replace(self._known(trial), outcome="failed"))
