@@ -22,8 +22,8 @@ _ARRAY = "numpy.ndarray"
 _DTYPE = "numpy.dtype"
 _NEW_ARRAY = ("numpy.core.multiarray._reconstruct", "numpy._core.multiarray._reconstruct")
 _NUMBER = ("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar")
-_BYTES = "_codecs.encode"
-_NAMES = (_ARRAY, _DTYPE, *_NEW_ARRAY, *_NUMBER, _BYTES)
+_BYTES, _NO_BYTES = "_codecs.encode", "__builtin__.bytes"
+_NAMES = (_ARRAY, _DTYPE, *_NEW_ARRAY, *_NUMBER, _BYTES, _NO_BYTES)
 """All that a pickle may name: what NumPy 1 and 2 write arrays and numbers with."""
 
 _CODE = re.compile(r"b1|[iu][1248]|f[248]|O8?|[US]\d{1,4}")
@@ -188,6 +188,8 @@ class _Machine:
             case (str(text), "latin1") if name == _BYTES:
                 self._spend(len(text))
                 value = text.encode("latin1")
+            case () if name == _NO_BYTES:
+                value = b""
             case _:
                 raise NotData(f"it calls {name or 'what cannot be called'} as NumPy does not")
         self._stack.append(value)
