@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from bridge.common import cli, storage
 from bridge.common.errors import InputError
+from bridge.dataset.roles import QUERY
 from pipelines.stages.evaluation_options import EvaluateConfig
 
 # What takes seconds to import is imported once the indexes have been opened.
@@ -30,6 +31,7 @@ def run(config: EvaluateConfig) -> dict[str, dict[str, Result]]:
     from bridge.index.folder import open_index_manifest
 
     manifests = {path: open_index_manifest(path) for path in _paths(config)}
+    _refuse_without_queries(manifests)
     _refuse_mixture(manifests)
     # Without a home it warns of where it keeps its fonts.
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
@@ -44,6 +46,15 @@ def _paths(config: EvaluateConfig) -> list[str]:
     if len(set(paths)) < len(paths):
         raise InputError("An index can only be compared with other ones.")
     return paths
+
+
+def _refuse_without_queries(manifests: Mapping[str, IndexManifest]) -> None:
+    for path, manifest in manifests.items():
+        if not manifest.counts.get(QUERY):
+            raise InputError(
+                f"{path} has no queries, as unlabelled images are none: it can be searched, but "
+                "not evaluated."
+            )
 
 
 def _refuse_mixture(manifests: Mapping[str, IndexManifest]) -> None:

@@ -213,10 +213,16 @@ def _table(entry: dict[str, Any]) -> str:
     lines.append(f"{'rank':>4} {'similarity':>10} {'BL':>3}  {'box':<23}  image")
     for hit in entry["results"]:
         lines.append(
-            f"{hit['rank']:>4} {hit['similarity']:>10.4f} {hit['blur_level']:>3}  "
+            f"{hit['rank']:>4} {hit['similarity']:>10.4f} {_level(hit):>3}  "
             f"{_sides(hit['bbox']):<23}  {hit['image_id']}"
         )
     return "\n".join(lines)
+
+
+def _level(hit: dict[str, Any]) -> str:
+    """A blur level, with a tilde where the network says it."""
+    mark = "~" if hit["is_estimated"] else ""
+    return "-" if hit["blur_level"] is None else f"{mark}{hit['blur_level']}"
 
 
 def _sides(box: Box | None) -> str:

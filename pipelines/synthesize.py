@@ -33,21 +33,22 @@ def run(config: SynthesizeConfig) -> Manifest:
     """Make the dataset, or what is missing of it."""
     check_options(config)
     from pipelines.stages import synthesis_inputs as inputs
+    from pipelines.stages.dataset_request import CATALOGUE, summary
 
     manifest = inputs.existing_manifest(config)
     if manifest is not None and manifest.complete:
-        print(f"{shown(config.folder)} is complete: {inputs.summary(manifest)}.")
+        print(f"{shown(config.folder)} is complete: {summary(manifest)}.")
         return manifest
     pool = inputs.object_pool(config)
     inputs.require_training_objects(config, pool)
     backgrounds = inputs.open_backgrounds(config)
     catalogue = inputs.catalogue_hash(inputs.choose_objects(config, pool), backgrounds)
-    if manifest is not None and manifest.config.get("catalogue") != catalogue:
+    if manifest is not None and manifest.config.get(CATALOGUE) != catalogue:
         raise InputError(f"The meshes or photos have changed since {config.folder} was begun.")
     from pipelines.stages.synthesis import make_dataset
 
     manifest = make_dataset(config, manifest, pool, backgrounds, catalogue)
-    print(f"{config.folder}: {inputs.summary(manifest)}.")
+    print(f"{config.folder}: {summary(manifest)}.")
     return manifest
 
 

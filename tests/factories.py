@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -63,14 +62,9 @@ def make_dataset(
             for trajectory in range(trajectories):
                 rows += _rows(number, trajectory, size)
             number += 1
-        record = write_shard(str(folder), shard_path(split, 0, 1), split, to_table(rows))
-        result = ShardResult(
-            record,
-            tuple(sorted({row["object_id"] for row in rows})),
-            count * trajectories,
-            Counter(str(row["blur_level"]) for row in rows),
-        )
-        manifest = manifest.with_shards([result])
+        table = to_table(rows)
+        record = write_shard(str(folder), shard_path(split, 0, 1), split, table)
+        manifest = manifest.with_shards([ShardResult.of(record, table)])
     manifest = manifest.finished()
     manifest.save(str(folder))
     return manifest
@@ -118,13 +112,23 @@ def rewrite_shard(
     """The shard with changed rows, which the manifest knows of."""
     rows = pq.read_table(folder / shard.record.path).to_pylist()
     change(rows)
-    record = write_shard(str(folder), shard.record.path, shard.record.split, to_table(rows))
-    return ShardResult(
-        record,
-        tuple(sorted({row["object_id"] for row in rows})),
-        len({(row["object_id"], row["trajectory"]) for row in rows}),
-        Counter(str(row["blur_level"]) for row in rows),
-    )
+    table = to_table(rows)
+    record = write_shard(str(folder), shard.record.path, shard.record.split, table)
+    return ShardResult.of(record, table)
+
+
+def make_unlabelled(folder: Path, split: str = "real", objects: int = 3) -> Manifest:
+    """Write a complete dataset of which nothing is known but the images, 22 of each object."""
+    (shard,) = make_dataset(folder, {split: objects}, trajectories=2).shards.values()
+
+    def forget(rows: list[dict[str, Any]]) -> None:
+        for row in rows:
+            row |= dict.fromkeys(("object_id", "category", "blur_level", "blur_severity", "bbox"))
+
+    changed = rewrite_shard(shard, folder, forget)
+    manifest = Manifest("photos", {}).with_shards([changed]).finished()
+    manifest.save(str(folder))
+    return manifest
 
 
 def without_column(shard: ShardResult, folder: Path, column: str) -> ShardResult:

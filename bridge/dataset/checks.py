@@ -102,11 +102,12 @@ def _file_problems(result: ShardResult, data: bytes) -> list[str]:
 
 def _count_problems(result: ShardResult, rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """Where the rows do not add up to what the manifest says."""
+    labelled = [row for row in rows if row["object_id"] is not None]
     found: dict[str, Any] = {
         "images": len(rows),
-        "objects": sorted({row["object_id"] for row in rows}),
-        "trajectories": len({(row["object_id"], row["trajectory"]) for row in rows}),
-        "images by blur level": dict(Counter(str(row["blur_level"]) for row in rows)),
+        "objects": sorted({row["object_id"] for row in labelled}),
+        "trajectories": len({(row["object_id"], row["trajectory"]) for row in labelled}),
+        "images by blur level": dict(Counter(str(row["blur_level"] or 0) for row in rows)),
     }
     stated = {
         "images": result.record.rows,
@@ -133,14 +134,14 @@ def _row_problems(row: Mapping[str, Any], split: str) -> Iterable[str]:
     name, object_id = row["image_id"], row["object_id"]
     severity, level = row["blur_severity"], row["blur_level"]
     # Real photos have names, windows and levels of their own.
-    if split != REAL_SPLIT:
+    if split != REAL_SPLIT and object_id is not None:
         if name != image_id(object_id, row["trajectory"], row["window"]):
             yield f"an image id is not that of its object, trajectory and window: {name}"
         if not 0 <= row["window"] <= NUM_WINDOWS:
             yield f"a window lies outside 0..{NUM_WINDOWS}: {row['window']} of {name}"
         if not object_id.startswith(f"{row['category']}/"):
             yield f"an object is not of its category: {object_id}, {row['category']}"
-    if not 1 <= level <= NUM_LEVELS:
+    if level is not None and not 1 <= level <= NUM_LEVELS:
         yield f"a blur level lies outside 1..{NUM_LEVELS}: {level} of {name}"
     if severity is not None and not 0 <= severity <= 1:
         yield f"a blur severity lies outside 0..1: {severity} of {name}"
@@ -161,10 +162,10 @@ def _inside(box: Sequence[float]) -> bool:
 
 
 def _image_problems(
-    image: Mapping[str, Any], name: str, image_size: tuple[int, int] | None
+    image: Mapping[str, Any] | None, name: str, image_size: tuple[int, int] | None
 ) -> Iterable[str]:
     try:
-        height, width = decode(image["bytes"]).shape[:2]
+        height, width = decode((image or {}).get("bytes") or b"").shape[:2]
     except UnreadableImage as error:
         yield f"an image does not decode: {name}: {error}"
         return

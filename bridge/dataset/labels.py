@@ -23,9 +23,9 @@ class Labels:
 
     Attributes:
         objects: sorted object identifiers; `object` points into it.
-        object: int32 [N].
+        object: int32 [N], -1 for unlabelled images.
         trajectory, window: int32 [N].
-        blur_level: int32 [N], 1..10.
+        blur_level: int32 [N], 1..10, 0 where unknown.
         blur_severity: float32 [N] in 0..1 (Eq. 5), NaN where unknown.
         mean_opacity: float32 [N] in 0..1, mean opacity of the object over its silhouette without
             erosion, NaN where unknown.
@@ -55,11 +55,12 @@ class Labels:
 
     def take(self, rows: np.ndarray) -> Labels:
         """The labels of some rows, in the order given; `objects` becomes those that are left."""
-        kept = np.unique(self.object[rows])
+        chosen = self.object[rows]
+        kept = np.unique(chosen[chosen >= 0])
         return Labels(
             dataset=self.dataset,
             objects=tuple(self.objects[i] for i in kept),
-            object=np.searchsorted(kept, self.object[rows]).astype(np.int32),
+            object=np.where(chosen < 0, -1, np.searchsorted(kept, chosen)).astype(np.int32),
             trajectory=self.trajectory[rows],
             window=self.window[rows],
             blur_level=self.blur_level[rows],
@@ -73,9 +74,14 @@ class Labels:
             digests=self.digests,
         )
 
-    def object_ids(self) -> list[str]:
-        """The object identifier of each image."""
-        return [self.objects[i] for i in self.object]
+    def object_ids(self) -> list[str | None]:
+        """The object identifier of each image, None for unlabelled ones."""
+        return [self.objects[i] if i >= 0 else None for i in self.object]
+
+    @property
+    def has_level(self) -> np.ndarray:
+        """Which images show a known object at a known blur level, bool [N]."""
+        return (self.object >= 0) & (self.blur_level > 0)
 
     def read_images(self) -> list[bytes]:
         """The encoded images of all rows."""
@@ -129,15 +135,17 @@ def _labels(dataset: str, paths: tuple[str, ...], tables: Sequence[pa.Table]) ->
     for path, part in zip(paths, tables, strict=True):
         _refuse_nulls(f"{dataset}/{path}", part)
     table = pa.concat_tables(tables) if tables else empty
-    objects = sorted(pc.unique(table["object_id"]).to_pylist())
+    objects = sorted(pc.unique(table["object_id"].drop_null()).to_pylist())
     lengths = [len(t) for t in tables]
     return Labels(
         dataset=dataset,
         objects=tuple(objects),
-        object=_numpy(pc.index_in(table["object_id"], pa.array(objects, pa.string())), np.int32),
+        object=_numpy(
+            pc.index_in(table["object_id"], pa.array(objects, pa.string())).fill_null(-1), np.int32
+        ),
         trajectory=_numpy(table["trajectory"], np.int32),
         window=_numpy(table["window"], np.int32),
-        blur_level=_numpy(table["blur_level"], np.int32),
+        blur_level=_numpy(table["blur_level"].fill_null(0), np.int32),
         blur_severity=_numpy(table["blur_severity"], np.float32),
         mean_opacity=_numpy(table["mean_opacity"], np.float32),
         bbox=boxes_of(table["bbox"]),
@@ -150,7 +158,7 @@ def _labels(dataset: str, paths: tuple[str, ...], tables: Sequence[pa.Table]) ->
 
 def _refuse_nulls(path: str, table: pa.Table) -> None:
     for field in SHARD_SCHEMA:
-        if not field.nullable and field.name != "image" and table[field.name].null_count:
+        if not field.nullable and table[field.name].null_count:
             raise InputError(f"The shard {path} lacks values in its column {field.name}.")
 
 

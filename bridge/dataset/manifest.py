@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal
 
+import pyarrow as pa
+import pyarrow.compute as pc
 from pydantic import Field
 
 from bridge.common import storage
@@ -41,13 +43,32 @@ class Adjustment(Remark):
 
 @dataclass(frozen=True)
 class ShardResult:
-    """A finished shard with what the manifest sums up over shards."""
+    """A finished shard with what the manifest sums up over shards.
+
+    `objects` and `trajectories` are of the labelled images; `by_blur_level` counts images of
+    unknown level under "0".
+    """
 
     record: ShardRecord
     objects: tuple[str, ...]
     trajectories: int
     by_blur_level: Mapping[str, int]
     rejections: tuple[Rejection, ...] = ()
+
+    @classmethod
+    def of(
+        cls, record: ShardRecord, table: pa.Table, rejections: Iterable[Rejection] = ()
+    ) -> ShardResult:
+        """Summed up of the rows of a shard."""
+        labelled = table.filter(pc.is_valid(table["object_id"]))
+        pairs = labelled.group_by(["object_id", "trajectory"]).aggregate([])
+        return cls(
+            record,
+            tuple(sorted(pc.unique(pairs["object_id"]).to_pylist())),
+            len(pairs),
+            Counter(map(str, table["blur_level"].fill_null(0).to_pylist())),
+            tuple(rejections),
+        )
 
 
 @dataclass(frozen=True)

@@ -80,6 +80,7 @@ class Selections:
         if self.recorded is None:
             return splits.training_rows(labels, self.seed, sharp_only=sharp_only)
         rows = self._needed(labels, TRAIN_SPLIT, TRAIN)
+        rows = rows[labels.has_level[rows]]
         if not sharp_only:
             return rows
         trajectories = labels.object.astype(np.int64) << 32 | labels.trajectory
@@ -89,10 +90,11 @@ class Selections:
         """The sides of the benchmark among the labels of a whole split: test, real or validation.
 
         In the validation split, where the file has neither queries nor a database, they are drawn
-        from the images whose role is `validation`.
+        from the images whose role is `validation`. Unlabelled images are no queries, and a file
+        without the role `query` makes no evaluation possible.
 
         Raises:
-            InputError: the file selects no queries, or no database.
+            InputError: the file selects queries but none of this split, or no database.
         """
         if self.recorded is None:
             return self._drawn(labels, split)
@@ -101,8 +103,10 @@ class Selections:
             rows = self._needed(labels, split, VALIDATION)
             drawn = self._drawn(labels.take(rows), split)
             return QueriesAndDatabase(*(rows[side] for side in vars(drawn).values()))
+        queries = self._needed(labels, split, QUERY) if len(self.recorded[QUERY]) else sides[0]
+        labelled = labels.object[queries] >= 0
         return QueriesAndDatabase(
-            self._needed(labels, split, QUERY), self._needed(labels, split, DATABASE), sides[2]
+            queries[labelled], self._needed(labels, split, DATABASE), sides[2]
         )
 
     def _drawn(self, labels: Labels, split: str) -> QueriesAndDatabase:

@@ -72,12 +72,14 @@ def _leaf_paths(table: pa.Table) -> list[str]:
     return leaves
 
 
-def write_shard(dataset: str, path: str, split: str, table: pa.Table) -> ShardRecord:
+def write_shard(
+    dataset: str, path: str, split: str, table: pa.Table, rows_per_group: int = ROWS_PER_GROUP
+) -> ShardRecord:
     """Write one shard atomically and read it back before it counts.
 
     Raises OSError where what is on the disk is not what was written.
     """
-    data = encode_parquet(table)
+    data = encode_parquet(table, rows_per_group)
     target = storage.join(dataset, path)
     storage.write_bytes(target, data)
     digest = storage.sha256(data)
@@ -140,8 +142,8 @@ def read_rows(
 
 
 def images_of(table: pa.Table) -> list[bytes]:
-    """The encoded images of rows of a shard."""
-    return pc.struct_field(table["image"], "bytes").to_pylist()
+    """The encoded images of rows of a shard; what is null is no picture."""
+    return [image or b"" for image in pc.struct_field(table["image"], "bytes").to_pylist()]
 
 
 def read_images(dataset: str, path: str, rows: np.ndarray) -> list[bytes]:

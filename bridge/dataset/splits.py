@@ -100,8 +100,10 @@ class _ObjectTable:
         return {level: names[assigned == level].tolist() for level in range(1, BLUR_LEVELS + 1)}
 
 
-def _tables(labels: Labels) -> Iterable[tuple[str, _ObjectTable]]:
+def _tables(labels: Labels, chosen: np.ndarray) -> Iterable[tuple[str, _ObjectTable]]:
+    """The objects with those of their images that are chosen, bool [N]."""
     order = np.argsort(labels.object, kind="stable")
+    order = order[chosen[order]]
     starts = np.searchsorted(labels.object[order], np.arange(len(labels.objects) + 1))
     for number, name in enumerate(labels.objects):
         rows = order[starts[number] : starts[number + 1]]
@@ -120,9 +122,9 @@ def training_rows(labels: Labels, seed: int, *, sharp_only: bool = False) -> np.
         int64 [rows], sorted.
     """
     if sharp_only:
-        return np.flatnonzero(labels.window == 0)
+        return np.flatnonzero((labels.window == 0) & labels.has_level)
     rows = []
-    for name, table in _tables(labels):
+    for name, table in _tables(labels, labels.has_level):
         rng = rng_for(seed, "training", name)
         assigned = table.assignment(rng)
         picked = [table.pick(t, lv, rng) for lv, members in assigned.items() for t in members]
@@ -150,10 +152,10 @@ def queries_and_database(labels: Labels, seed: int) -> QueriesAndDatabase:
     trajectory gives one image for each of the levels 1..6 that it has; a database trajectory
     gives one image of the level that it is assigned to (the database of Table 2). Where an object
     has fewer than 12 trajectories, rounding up at every level would leave no database: a sixth of
-    all of them are query trajectories then.
+    all of them are query trajectories then. Unlabelled images are in the database.
     """
-    sides = [_sides_of_object(name, table, seed) for name, table in _tables(labels)]
-    return _together(sides)
+    tables = _tables(labels, labels.has_level)
+    return _together([_sides_of_object(name, table, seed) for name, table in tables], labels)
 
 
 def _sides_of_object(name: str, table: _ObjectTable, seed: int) -> QueriesAndDatabase:
@@ -179,10 +181,11 @@ def _sides_of_object(name: str, table: _ObjectTable, seed: int) -> QueriesAndDat
     return QueriesAndDatabase(*(np.array(r, np.int64) for r in (queries, database, per_level)))
 
 
-def _together(sides: Sequence[QueriesAndDatabase]) -> QueriesAndDatabase:
-    names = ("queries", "database", "per_level")
+def _together(sides: Sequence[QueriesAndDatabase], labels: Labels) -> QueriesAndDatabase:
     return QueriesAndDatabase(
-        *(_sorted_rows([getattr(side, name) for side in sides]) for name in names)
+        _sorted_rows([side.queries for side in sides]),
+        _sorted_rows([np.flatnonzero(labels.object < 0), *(side.database for side in sides)]),
+        _sorted_rows([side.per_level for side in sides]),
     )
 
 
@@ -190,15 +193,15 @@ def real_queries_and_database(labels: Labels) -> QueriesAndDatabase:
     """Of each real object, the trajectory with the fewest images is the query.
 
     Of several such trajectories it is the first one; all others are the database. The paper gives
-    no rule; this one reproduces the counts of its Table 1.
+    no rule; this one reproduces the counts of its Table 1. Unlabelled images are in the database.
     """
     sides = []
-    for _, table in _tables(labels):
+    for _, table in _tables(labels, labels.object >= 0):
         names, counts = np.unique(table.trajectory, return_counts=True)
         is_query = table.trajectory == names[counts.argmin()]
         nothing = np.zeros(0, np.int64)
         sides.append(QueriesAndDatabase(table.rows[is_query], table.rows[~is_query], nothing))
-    return _together(sides)
+    return _together(sides, labels)
 
 
 def _sorted_rows(rows: Sequence[np.ndarray]) -> np.ndarray:

@@ -83,7 +83,9 @@ class Task:
         if isinstance(rerank, AlphaQE):
             return self._evaluate_expanded(block, rerank, device)
         function: Callable[..., Result] = evaluate_retrieval
-        levels = {"query_blur_levels": self.query_levels[block]}
+        # Nothing is said by level where the level of a query is unknown.
+        known = self.query_levels[block] if self.query_levels.all() else None
+        levels = {"query_blur_levels": known}
         if self.protocol.by_database_level:
             function = evaluate_by_database_blur_level
             levels["database_blur_levels"] = self.database_levels
@@ -124,12 +126,12 @@ class Task:
 def tasks(rows: Descriptors) -> Iterator[Task]:
     """The protocols that an index has queries, a database and, where wanted, distractors for."""
     for protocol in PROTOCOLS:
-        sides = (
-            rows.only(QUERY, split=protocol.split),
-            rows.only(*protocol.roles, split=protocol.split),
-        )
-        if len(sides[0]) and set(np.unique(sides[1].roles)) == set(protocol.roles):
-            yield _task(protocol, *sides)
+        queries = rows.only(QUERY, split=protocol.split)
+        database = rows.only(*protocol.roles, split=protocol.split)
+        if protocol.by_database_level:
+            database = database.take(database.blur_levels > 0)
+        if len(queries) and set(np.unique(database.roles)) == set(protocol.roles):
+            yield _task(protocol, queries, database)
 
 
 def _task(protocol: Protocol, queries: Descriptors, database: Descriptors) -> Task:

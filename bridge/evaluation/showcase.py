@@ -80,7 +80,7 @@ def galleries(
         )
         for row, scores, found in zip(rows, similarities, hits, strict=True):
             results = tuple(
-                _tile(database, hit, digests, float(score), str(queries.object_ids[row]))
+                _tile(database, hit, digests, float(score), queries.object_ids[row])
                 for hit, score in zip(found.tolist(), scores, strict=True)
             )
             yield Gallery(_tile(queries, row, digests), results, group)
@@ -108,8 +108,8 @@ def _tile(
         check_shard(folder, file, digests[shard])
     return Tile(
         image_bytes=read_image(shard, int(rows.rows[row])),
-        blur_level=int(rows.blur_levels[row]),
-        title=str(rows.object_ids[row]),
+        blur_level=int(rows.blur_levels[row]) or None,
+        title=rows.object_ids[row] or "unlabelled",
         correct=None if query_object is None else bool(rows.object_ids[row] == query_object),
         similarity=similarity,
         box=_box(rows.boxes[row]),

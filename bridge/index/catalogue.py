@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import ArrayLike, NDArray
 
+from bridge.blur import blur_level
 from bridge.common.errors import InputError
 from bridge.dataset.roles import DISTRACTOR, QUERY
 from bridge.dataset.shards import read_image
@@ -34,17 +35,25 @@ _READERS = 8
 class Entry:
     """An image of an index: what is known of it, and where it can be read again.
 
-    `blur_severity` is in 0..1; it and `bbox` are None where the dataset does not tell.
+    `object_id` is None where the image is unlabelled. `blur_severity` is in 0..1; it and `bbox` are
+    None where the dataset does not tell. Where it has no blur level, `blur_level` is what the
+    network estimated, and `is_estimated`; None where the network has no head for it.
     """
 
-    object_id: str
+    object_id: str | None
     image_id: str
-    blur_level: int
+    blur_level: int | None
     blur_severity: float | None
     bbox: Box | None
     role: str
     shard: str
     shard_row: int
+    is_estimated: bool = False
+
+    @property
+    def name(self) -> str:
+        """What it is called: its object, or itself where it is unlabelled."""
+        return self.object_id or self.image_id
 
     @property
     def is_distractor(self) -> bool:
@@ -58,7 +67,10 @@ class Entry:
 
 @dataclass(frozen=True)
 class _Columns:
-    """What filters look at: int8 and int32 [N], `objects` being places in `names`."""
+    """What filters look at: int8 and int32 [N], `objects` being places in `names`, -1 for none.
+
+    Levels that the dataset does not have are the network's, 0 where there are none.
+    """
 
     levels: NDArray[np.int8]
     objects: NDArray[np.int32]
@@ -89,7 +101,7 @@ class Catalogue:
     @property
     def levels(self) -> list[int]:
         """The blur levels that there are, ascending."""
-        return [int(level) for level in np.unique(self.columns.levels)]
+        return [int(level) for level in np.unique(self.columns.levels) if level]
 
     def objects(self, containing: str = "", most: int | None = None) -> list[str]:
         """Names of objects with a text in them, whatever its case, in alphabetical order."""
@@ -123,8 +135,10 @@ class Catalogue:
 
     def examples(self, count: int) -> list[Entry]:
         """Up to `count` queries of the index whose pictures can be read: each of another object as
-        far as there are enough, their blur levels spread."""
-        part = next((part for part in self._manifest.parts if part.role == QUERY), None)
+        far as there are enough, their blur levels spread. Without queries, of what is searched."""
+        parts = self._manifest.parts
+        asked = [part for part in parts if part.role == QUERY] or self._manifest.searched_parts
+        part = next((part for part in asked if part.rows), None)
         if part is None:
             return []
         rows = read_part(self._index, part, _COLUMNS).to_pylist()
@@ -146,12 +160,13 @@ class Catalogue:
         codes: list[np.ndarray] = [np.empty(0, np.int32)]
         numbers: dict[str, int] = {}
         for table in self._label_tables():
-            levels.append(table["blur_level"].to_numpy().astype(np.int8))
+            levels.append(_levels(table))
             encoded = table["object_id"].combine_chunks().dictionary_encode()
             known = [numbers.setdefault(n, len(numbers)) for n in encoded.dictionary.to_pylist()]
-            codes.append(np.array(known, np.int32)[encoded.indices.to_numpy()])
+            # The last of them is that of the unlabelled.
+            codes.append(np.array([*known, -1], np.int32)[encoded.indices.fill_null(-1).to_numpy()])
         names = sorted(numbers)
-        place = np.empty(len(names), np.int32)
+        place = np.full(len(names) + 1, -1, np.int32)
         place[[numbers[name] for name in names]] = np.arange(len(names))
         return _Columns(np.concatenate(levels), place[np.concatenate(codes)], names)
 
@@ -161,23 +176,38 @@ class Catalogue:
 
     def _read_labels(self, part: PartRecord) -> pa.Table:
         with open_part(self._index, part, self._manifest.dimension) as parquet:
-            return checked(parquet.read(["blur_level", "object_id"]))
+            return checked(parquet.read(["blur_level", "object_id", "predicted_blur_severity"]))
 
 
-_COLUMNS = ["object_id", "image_id", "blur_level", "blur_severity", "bbox", "role", "shard", "row"]
+def _levels(table: pa.Table) -> NDArray[np.int8]:
+    """Blur levels, estimated where unknown, 0 where there is no estimate either."""
+    levels = table["blur_level"].fill_null(0).to_numpy().astype(np.int8)
+    predicted = table["predicted_blur_severity"].to_numpy()
+    for place in np.flatnonzero((levels == 0) & np.isfinite(predicted)):
+        levels[place] = blur_level(float(predicted[place]))
+    return levels
+
+
+_COLUMNS = [
+    "object_id", "image_id", "blur_level", "blur_severity", "predicted_blur_severity", "bbox",
+    "role", "shard", "row",
+]  # fmt: skip
 
 
 def _entry(values: dict[str, Any]) -> Entry:
     severity, box = values["blur_severity"], values["bbox"]
+    level, predicted = values["blur_level"], values["predicted_blur_severity"]
+    is_estimated = level is None and predicted is not None
     return Entry(
         object_id=values["object_id"],
         image_id=values["image_id"],
-        blur_level=values["blur_level"],
+        blur_level=blur_level(predicted) if is_estimated else level,
         blur_severity=None if severity is None or np.isnan(severity) else round(severity, 4),
         bbox=None if box is None else rounded_box(box),
         role=values["role"],
         shard=values["shard"],
         shard_row=values["row"],
+        is_estimated=is_estimated,
     )
 
 
@@ -191,10 +221,10 @@ def _varied(entries: Sequence[Entry]) -> Iterator[Entry]:
     """All entries, in rounds of one per object, each round of an object at its next blur level."""
     by_object: dict[str, list[Entry]] = {}
     for entry in entries:
-        by_object.setdefault(entry.object_id, []).append(entry)
+        by_object.setdefault(entry.object_id or "", []).append(entry)
     queues = []
     for turn, queue in enumerate(by_object.values()):
-        queue.sort(key=lambda entry: (entry.blur_level, entry.image_id))
+        queue.sort(key=lambda entry: (entry.blur_level or 0, entry.image_id))
         start = turn * max(1, len(queue) // max(1, len(by_object))) % len(queue)
         queues.append(queue[start:] + queue[:start])
     for place in range(max(map(len, queues), default=0)):

@@ -44,7 +44,9 @@ FAISS_FILE = "index.faiss"
 SEARCHED = (DATABASE, DISTRACTOR)
 """Roles of the rows in `index.faiss`."""
 
-_NULLABLE = ("blur_severity", "predicted_blur_severity", "bbox", "predicted_bbox")
+_NULLABLE = (
+    "object_id", "blur_level", "blur_severity", "predicted_blur_severity", "bbox", "predicted_bbox"
+)  # fmt: skip
 _REMEDY = "delete it and run build_index.py again"
 
 ROWS_PER_GROUP = 4096
@@ -53,8 +55,9 @@ ROWS_PER_GROUP = 4096
 def descriptor_schema(dimension: int) -> pa.Schema:
     """Columns of the descriptor parts, for descriptors of `dimension` numbers.
 
-    `split` is that of the dataset; `shard` and `row` say where the image can be read again;
-    `predicted_*` are what the blur and the localisation head say, null without these heads.
+    `object_id` and `blur_level` are null where unknown; `split` is that of the dataset; `shard` and
+    `row` say where the image can be read again; `predicted_*` are what the blur head and the
+    localisation head say, null without them.
     """
     box = pa.list_(pa.float32(), 4)
     return pa.schema(
@@ -242,6 +245,7 @@ def write_part(index: str, record: PartRecord, table: pa.Table) -> PartRecord:
 class Descriptors:
     """Rows of an index: N images with descriptors float32 [N, d] and what is known of them.
 
+    `object_ids` has None for unlabelled images, `blur_levels` 0 where unknown.
     `blur_severities` and `predicted_blur_severities` are float32 [N] in 0..1, `boxes` and
     `predicted_boxes` float32 [N, 4] (cx, cy, w, h in 0..1); NaN where unknown.
     """
@@ -348,7 +352,7 @@ def read_descriptors(index: str, manifest: IndexManifest) -> Descriptors:
     return Descriptors(
         descriptors=descriptor_matrix(table),
         object_ids=table["object_id"].to_numpy(),
-        blur_levels=table["blur_level"].to_numpy().astype(np.int32),
+        blur_levels=table["blur_level"].fill_null(0).to_numpy().astype(np.int32),
         image_ids=table["image_id"].combine_chunks(),
         roles=table["role"].to_numpy(),
         splits=table["split"].to_numpy(),

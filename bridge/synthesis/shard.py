@@ -7,7 +7,6 @@ out over a cluster: `make_shard` gives the same bytes wherever and however often
 from __future__ import annotations
 
 import copy
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,7 +14,6 @@ from typing import Any
 
 import pyarrow as pa
 
-from bridge.blur import NUM_WINDOWS
 from bridge.common.images import encode
 from bridge.common.picture_options import ImageFormat
 from bridge.dataset.manifest import Adjustment, Rejection, ShardResult
@@ -101,13 +99,7 @@ def make_shard(
     be opened any more, and photos that cannot be read are left out and reported.
     """
     table, rejections = simulate_shard(task, simulator, image_format, backgrounds)
-    return ShardResult(
-        record=write_shard(dataset, task.path, task.split, table),
-        objects=tuple(sorted(set(table.column("object_id").to_pylist()))),
-        trajectories=table.num_rows // (NUM_WINDOWS + 1),
-        by_blur_level=Counter(map(str, table.column("blur_level").to_pylist())),
-        rejections=tuple(rejections),
-    )
+    return ShardResult.of(write_shard(dataset, task.path, task.split, table), table, rejections)
 
 
 def simulate_shard(
@@ -143,11 +135,6 @@ def simulate_shard(
         tables.append(to_table(rows))
     rejections += [Rejection("background", p, why) for p, why in backgrounds.rejected.items()]
     return pa.concat_tables(tables), rejections
-
-
-def num_lost(result: ShardResult) -> int:
-    """Trajectories that were tried for a shard and are not in it."""
-    return sum(rejection.reason == LOST_TRAJECTORY for rejection in result.rejections)
 
 
 def _lost(entry: ObjectEntry, trajectory: int, why: str) -> Rejection:

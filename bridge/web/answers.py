@@ -24,9 +24,10 @@ class Result(BaseModel):
     rank: int
     similarity: Annotated[float, Field(description="cosine with the query, -1 to 1")]
     row: Annotated[int, Field(description="its number in the index")]
-    object_id: str
+    object_id: Annotated[str | None, Field(description="null where unlabelled")]
     image_id: str
-    blur_level: Annotated[int, Field(description="1 (sharp) to 10")]
+    blur_level: Annotated[int | None, Field(description="1 (sharp) to 10; null where unknown")]
+    is_estimated: Annotated[bool, Field(description="whether the network says the blur level")]
     blur_severity: Severity
     bbox: BoxField
     distractor: bool
@@ -54,8 +55,8 @@ class Example(BaseModel):
     """A query of the index to try the search with."""
 
     image: str
-    object_id: str
-    blur_level: int
+    object_id: str | None
+    blur_level: int | None
 
 
 class RequestLimits(BaseModel):
@@ -112,6 +113,7 @@ def _result(hit: Hit, version: str) -> Result:
         object_id=entry.object_id,
         image_id=entry.image_id,
         blur_level=entry.blur_level,
+        is_estimated=entry.is_estimated,
         blur_severity=entry.blur_severity,
         bbox=entry.bbox,
         distractor=entry.is_distractor,

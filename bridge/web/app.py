@@ -141,7 +141,7 @@ def _index_routes(
             Example(
                 image=f"api/examples/{number}?v={version}",
                 object_id=example.object_id,
-                blur_level=example.blur_level,
+                blur_level=None if example.is_estimated else example.blur_level,
             )
             for number, example in enumerate(examples)
         ],

@@ -89,7 +89,7 @@ def _write(out: str, part: Part, labels: Labels, embedded: Embedded) -> PartReco
     columns = {
         "image_id": kept.image_id,
         "object_id": kept.object_ids(),
-        "blur_level": kept.blur_level,
+        "blur_level": pa.array(kept.blur_level, pa.int8(), mask=kept.blur_level == 0),
         "role": [part.record.role] * len(kept),
         "split": [part.split] * len(kept),
         "descriptor": pa.FixedSizeListArray.from_arrays(

@@ -150,7 +150,7 @@ def _distractors(path: str, manifest: Manifest) -> Iterator[Places]:
 
     def read(number: int) -> Places:
         with open_shard(path, paths[number]) as shard:
-            levels = shard.read(columns=["blur_level"])["blur_level"].to_numpy()
+            levels = shard.read(columns=["blur_level"])["blur_level"].fill_null(0).to_numpy()
         rows = distractor_rows(levels)
         return np.stack([np.full(len(rows), number), rows])
 

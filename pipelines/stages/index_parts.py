@@ -11,7 +11,7 @@ from bridge.common.errors import InputError
 from bridge.common.manifest_writer import ManifestWriter
 from bridge.common.progress import progress
 from bridge.dataset.manifest import Manifest, open_manifest
-from bridge.dataset.roles import DATABASE, QUERY
+from bridge.dataset.roles import DATABASE
 from bridge.dataset.schema import DISTRACTOR_SPLIT
 from bridge.index.folder import (
     IndexManifest,
@@ -42,7 +42,7 @@ def embed_missing(manifest: IndexManifest, config: BuildIndexConfig, out: str) -
     check = not config.trust_data
     planned = plan_parts(manifests, manifest.seed, manifest.model_hash, precision, check=check)
     parts = list(planned)
-    if not {QUERY, DATABASE} <= {part.record.role for part in parts}:
+    if DATABASE not in {part.record.role for part in parts}:
         raise too_few(config)
     options = EmbedOptions(
         manifest.model, precision, config.batch_size, config.num_workers, use_gpu

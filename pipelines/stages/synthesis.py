@@ -10,7 +10,6 @@ from bridge.blur import NUM_WINDOWS
 from bridge.common import storage
 from bridge.common.errors import InputError
 from bridge.common.files import shown
-from bridge.common.manifest_writer import ManifestWriter
 from bridge.common.progress import duration, progress
 from bridge.dataset.manifest import Adjustment, Manifest, Rejection
 from bridge.simulator.background import Backgrounds
@@ -18,9 +17,11 @@ from bridge.simulator.objects.catalogue import ObjectEntry
 from bridge.synthesis.cost import measure
 from bridge.synthesis.plan import ShardPlan, plan_shards
 from bridge.synthesis.preview import contact_sheet, preview_rows
-from bridge.synthesis.shard import LOST_TRAJECTORY, check_object, make_shard, num_lost, renderer_for
+from bridge.synthesis.shard import LOST_TRAJECTORY, check_object, make_shard, renderer_for
 from pipelines.stages import cluster, engine
 from pipelines.stages.claim import claimed
+from pipelines.stages.dataset_request import CATALOGUE
+from pipelines.stages.shards import Losses, Shards, finish, make_missing
 from pipelines.stages.synthesis_inputs import choose_objects, shortage
 from pipelines.stages.synthesis_options import SynthesizeConfig
 
@@ -51,15 +52,14 @@ def make_dataset(
         manifest = found
         if manifest is None:
             rejections, adjustments = check_objects(config, pool)
-            identity = config.identity() | {"catalogue": catalogue}
+            identity = config.identity() | {CATALOGUE: catalogue}
             manifest = Manifest(config.kind, identity, {}, rejections, adjustments)
             manifest.save(config.folder)
         entries = choose_objects(config, pool, unusable_in(manifest))
         print_notes(config, entries, backgrounds)
         plan = plan_of(config, entries)
-        manifest = make_missing_shards(config, manifest, plan, backgrounds).finished()
-        manifest.save(config.folder)
-    return manifest
+        manifest = make_missing_shards(config, manifest, plan, backgrounds)
+        return finish(config.folder, manifest)
 
 
 def check_objects(
@@ -138,35 +138,33 @@ def make_missing_shards(
 
     InputError as soon as it is certain that too many trajectories are lost.
     """
-    finished = manifest.shards
-    lost = sum(rejection.reason == LOST_TRAJECTORY for rejection in manifest.all_rejections)
-    missing = plan.missing(finished)
-    shards = plan.num_shards - len(missing)
-    before = IMAGES * (plan.num_trajectories - missing.num_trajectories)
+    missing = plan.missing(manifest.shards)
+    shards = Shards(
+        missing,
+        plan.num_shards,
+        IMAGES * plan.num_trajectories,
+        IMAGES * missing.num_trajectories,
+        Losses(
+            plan.num_trajectories,
+            config.max_rejected,
+            "trajectories",
+            (LOST_TRAJECTORY,),
+            ": are the objects thin or tiny?",
+        ),
+        images_per_input=IMAGES,
+    )
     shared = (config.simulator, config.image_format, backgrounds, config.folder)
-    with (
-        progress("synthesize", IMAGES * plan.num_trajectories, "images", before) as counter,
-        ManifestWriter(config.folder, manifest, Manifest.with_shards) as writer,
-    ):
-        _refuse_losses(config, lost, plan)
-        gpus = cluster.gpu_share(config.renderer)
-        made = engine.run(make_shard, missing, *shared, gpus=gpus, actors=engine.Actors())
-        for result in made:
-            writer.add(result)
-            shards, lost = shards + 1, lost + num_lost(result)
-            left_out = f", {lost:,} trajectories left out" if lost else ""
-            note = f"{shards:,} of {plan.num_shards:,} shards{left_out}"
-            counter.advance(IMAGES * (result.trajectories + num_lost(result)), note)
-            _refuse_losses(config, lost, plan)
-    return writer.save()
-
-
-def _refuse_losses(config: SynthesizeConfig, lost: int, plan: ShardPlan) -> None:
-    if lost > config.max_rejected * plan.num_trajectories:
-        raise InputError(
-            f"At least {lost} of {plan.num_trajectories} trajectories came to nothing, more than "
-            f"--max-rejected {config.max_rejected} allows: are the objects thin or tiny?"
-        )
+    gpus = cluster.gpu_share(config.renderer)
+    return make_missing(
+        "synthesize",
+        config.folder,
+        manifest,
+        shards,
+        make_shard,
+        *shared,
+        gpus=gpus,
+        actors=engine.Actors(),
+    )
 
 
 def dry_run(

@@ -10,8 +10,7 @@ from dataclasses import replace
 from bridge.common import storage
 from bridge.common.errors import InputError
 from bridge.common.files import shown
-from bridge.common.identity import refuse_difference
-from bridge.dataset.manifest import MANIFEST, Manifest, load_manifest, open_manifest
+from bridge.dataset.manifest import Manifest, open_manifest
 from bridge.dataset.schema import TEST_SPLIT, TRAIN_SPLIT, VALIDATION_SPLIT
 from bridge.dataset.splits import split_objects
 from bridge.simulator.background import Backgrounds, PhotoBackgrounds, ProceduralBackgrounds
@@ -22,6 +21,7 @@ from bridge.simulator.objects.catalogue import (
     select_categories,
 )
 from bridge.synthesis.plan import select_objects
+from pipelines.stages.dataset_request import earlier_manifest
 from pipelines.stages.synthesis_options import LATER_OPTIONS, PRESETS, SynthesizeConfig
 
 DISTRACTOR_INSTANCES_FROM = 1_000_000
@@ -30,27 +30,7 @@ DISTRACTOR_INSTANCES_FROM = 1_000_000
 
 def existing_manifest(config: SynthesizeConfig) -> Manifest | None:
     """What an earlier run left; InputError where it was made with other options."""
-    if not storage.exists(storage.join(config.folder, MANIFEST)):
-        return None
-    manifest = load_manifest(config.folder)
-    recorded = {**LATER_OPTIONS, **manifest.config}
-    options = {name: value for name, value in recorded.items() if name != "catalogue"}
-    content = "a dataset made with another configuration"
-    refuse_difference(config.folder, content, options, config.identity())
-    return manifest
-
-
-def summary(manifest: Manifest) -> str:
-    """Counts in one line."""
-    parts = [
-        f"{split} {counts['rows']:,} images of {counts['objects']:,} objects"
-        for split, counts in manifest.counts().items()
-    ]
-    value = manifest.to_json()
-    for title, name in (("left out", "rejected"), ("adjusted", "adjusted")):
-        reasons = ", ".join(f"{count} {reason}" for reason, count in value[name].items())
-        parts += [f"{title}: {reasons}"] if reasons else []
-    return "; ".join(parts)
+    return earlier_manifest(config.folder, config.identity(), LATER_OPTIONS)
 
 
 def all_objects(config: SynthesizeConfig) -> list[ObjectEntry]:

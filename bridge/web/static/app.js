@@ -138,17 +138,20 @@ function show(answer) {
 
 function tile(result) {
   const same = state.object !== null && result.object_id === state.object;
-  const said = `Rank ${result.rank}, ${result.object_id}, blur level ${result.blur_level}, ` +
+  const name = result.object_id ?? result.image_id;
+  const level = result.blur_level === null ? "" :
+    `${result.is_estimated ? "estimated " : ""}blur level ${result.blur_level}, `;
+  const said = `Rank ${result.rank}, ${name}, ${level}` +
     `similarity ${result.similarity.toFixed(3)}${same ? ", same object" : ""}` +
     `${result.distractor ? ", distractor" : ""}. Search with it.`;
   const button = make("button", { type: "button", class: same ? "tile same" : "tile", title: result.image_id },
-    framed(result.image, "", result.blur_level, result.bbox, false),
+    framed(result.image, "", result.blur_level, result.bbox, result.is_estimated),
     make("span", { class: "line" },
       make("b", { textContent: result.rank }),
       make("span", { textContent: result.similarity.toFixed(3) }),
       same ? make("span", { class: "mark", textContent: "✓ same" }) : "",
       result.distractor ? make("span", { class: "aside", textContent: "distractor" }) : ""),
-    make("span", { class: "name", textContent: result.object_id }),
+    make("span", { class: "name", textContent: name }),
   );
   button.setAttribute("aria-label", said);
   button.addEventListener("click", () => {
@@ -190,10 +193,11 @@ function filters(index) {
 function examples(list) {
   $("examples").hidden = list.length === 0;
   list.forEach((example, number) => {
+    const name = example.object_id ?? `example ${number + 1}`;
+    const level = example.blur_level === null ? "" : `, blur level ${example.blur_level}`;
     const button = make("button", { type: "button" },
-      framed(example.image, `Example ${number + 1}: ${example.object_id}, blur level ${example.blur_level}`,
-        example.blur_level, null, false));
-    button.addEventListener("click", () => useStored(example.image, example.object_id, example.object_id));
+      framed(example.image, `Example ${number + 1}: ${name}${level}`, example.blur_level, null, false));
+    button.addEventListener("click", () => useStored(example.image, name, example.object_id));
     $("examples").querySelector("ul").append(make("li", {}, button));
   });
 }

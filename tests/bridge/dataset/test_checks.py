@@ -15,7 +15,7 @@ import pytest
 
 from bridge.dataset.checks import ShardReport, doubles_between, verify_manifest, verify_shard
 from bridge.dataset.manifest import Manifest, ShardResult
-from tests.factories import make_dataset, rewrite_shard, without_column
+from tests.factories import make_dataset, make_unlabelled, rewrite_shard, without_column
 
 SIZE = (24, 32)
 Rows = list[dict[str, Any]]
@@ -175,3 +175,19 @@ def test_images_that_two_shards_hold() -> None:
     reports = [report("a", 1, 2, 3, 3), report("b", 4, 2, 1), report("c", 9), ShardReport("d")]
     assert doubles_between(reports) == {"a": 2, "b": 2}
     assert doubles_between([]) == {}
+
+
+@pytest.mark.parametrize("split", ["real", "test", "distractor"])
+def test_unlabelled_images_are_sound(split: str, tmp_path: Path) -> None:
+    manifest = make_unlabelled(tmp_path, split)
+    (shard,) = manifest.shards.values()
+    report = verify_shard(shard, str(tmp_path), (24, 32))
+    assert (report.rows, report.problems) == (66, ())
+
+
+def test_an_image_that_is_null_does_not_decode(tmp_path: Path) -> None:
+    manifest = make_unlabelled(tmp_path)
+    (shard,) = manifest.shards.values()
+    changed = rewrite_shard(shard, tmp_path, lambda rows: [row.update(image=None) for row in rows])
+    (problem,) = verify_shard(changed, str(tmp_path), None).problems
+    assert problem.startswith("an image does not decode")

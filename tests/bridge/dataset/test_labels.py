@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 from bridge.dataset.labels import read_labels
 from bridge.dataset.manifest import open_manifest
 from bridge.dataset.shards import write_shard
-from tests.factories import make_dataset
+from tests.factories import make_dataset, make_unlabelled, rewrite_shard
 
 
 def test_labels_are_those_of_the_shards(tmp_path: Path) -> None:
@@ -63,3 +63,34 @@ def test_a_split_that_is_not_there_is_empty(tmp_path: Path) -> None:
     labels = read_labels(str(tmp_path), open_manifest(str(tmp_path)), "validation")
     assert len(labels) == 0 and labels.objects == () and labels.bbox.shape == (0, 4)
     assert labels.mean_opacity.dtype == np.float32
+
+
+def test_unlabelled_images_have_no_object_and_no_level(tmp_path: Path) -> None:
+    manifest = make_unlabelled(tmp_path)
+    assert manifest.counts()["real"] == {
+        "rows": 66,
+        "objects": 0,
+        "trajectories": 0,
+        "by_blur_level": {"0": 66},
+    }
+    labels = read_labels(str(tmp_path), open_manifest(str(tmp_path)), "real")
+    assert labels.objects == () and labels.object_ids() == [None] * 66
+    assert (labels.object == -1).all() and (labels.blur_level == 0).all()
+    assert not labels.has_level.any()
+    assert (labels.take(np.array([3, 1])).object == -1).all()
+
+
+def test_some_images_of_a_shard_may_be_unlabelled(tmp_path: Path) -> None:
+    manifest = make_dataset(tmp_path, {"real": 2}, trajectories=2)
+    (shard,) = manifest.shards.values()
+
+    def forget(rows: list[dict]) -> None:
+        rows[0] |= {"object_id": None, "blur_level": None}
+        rows[1]["blur_level"] = None
+
+    changed = manifest.with_shards([rewrite_shard(shard, tmp_path, forget)])
+    labels = read_labels(str(tmp_path), changed, "real")
+    assert labels.object_ids()[:2] == [None, labels.objects[0]]
+    assert labels.has_level.tolist() == [False, False] + [True] * 42
+    taken = labels.take(np.array([43, 0, 1]))
+    assert taken.object_ids() == [labels.objects[1], None, labels.objects[0]]

@@ -19,7 +19,7 @@ from bridge.dataset.splits import (
     real_queries_and_database,
     training_rows,
 )
-from tests.factories import make_dataset, write_selections
+from tests.factories import make_dataset, make_unlabelled, write_selections
 
 SEED = 3
 OBJECTS = {"train": 2, "validation": 2, "test": 2, "real": 2}
@@ -142,7 +142,7 @@ def test_files_of_another_kind_are_refused(tmp_path: Path, manifest: Manifest) -
 
 @pytest.mark.parametrize(
     ("images", "missing"),
-    [({}, "query"), ({"query": 3}, "database"), ({"database": 3}, "query")],
+    [({}, "database"), ({"query": 3}, "database")],
 )
 def test_a_file_that_lacks_what_is_needed_is_refused(
     tmp_path: Path, manifest: Manifest, images: dict[str, int], missing: str
@@ -161,3 +161,30 @@ def test_a_file_that_lacks_what_is_needed_is_refused(
     # A split that the dataset does not have needs nothing.
     nothing = selections.queries_and_database(labels_of(tmp_path, "distractor"), "real")
     assert not len(nothing.queries) and not len(nothing.database)
+
+
+def test_a_file_without_queries_makes_images_to_be_searched(
+    tmp_path: Path, manifest: Manifest
+) -> None:
+    real = labels_of(tmp_path, "real")
+    write_selections(tmp_path, {"database": names(real, np.arange(7))})
+    sides = opened(tmp_path).queries_and_database(real, "real")
+    assert sides.queries.tolist() == [] and sides.database.tolist() == [*range(7)]
+    # With queries of one split there must be some of every other one.
+    test = labels_of(tmp_path, "test")
+    write_selections(tmp_path, {"database": names(real, [1]), "query": names(test, [2])})
+    with pytest.raises(InputError, match="no image of the split real the role query"):
+        opened(tmp_path).queries_and_database(real, "real")
+
+
+def test_unlabelled_images_are_no_queries_and_do_not_train(tmp_path: Path) -> None:
+    for split, roles in (("real", ("query", "database")), ("train", ("train",))):
+        folder = tmp_path / split
+        make_unlabelled(folder, split)
+        labels = labels_of(folder, split)
+        write_selections(folder, {role: names(labels, np.arange(5)) for role in roles})
+        if split == "real":
+            sides = opened(folder).queries_and_database(labels, split)
+            assert not len(sides.queries) and len(sides.database) == 5
+        else:
+            assert not len(opened(folder).training_rows(labels))

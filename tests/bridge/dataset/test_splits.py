@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -180,3 +181,30 @@ def test_the_shortest_real_trajectory_is_the_query() -> None:
     assert len(sides.queries) + len(sides.database) == len(shorter) and not len(sides.per_level)
     # Of equally short ones it is the first.
     assert set(data.trajectory[real_queries_and_database(data).queries]) == {0}
+
+
+def test_unlabelled_images_are_searched_and_nothing_else() -> None:
+    plain = labels(3, 12)
+    unlabelled = np.arange(5, len(plain), 7)
+    known = np.ones(len(plain), bool)
+    known[unlabelled] = False
+    mixed = replace(plain, object=np.where(known, plain.object, -1))
+    for sharp in (False, True):
+        assert known[training_rows(mixed, 0, sharp_only=sharp)].all()
+    for sides in (queries_and_database(mixed, 0), real_queries_and_database(mixed)):
+        assert np.isin(unlabelled, sides.database).all()
+        assert known[sides.queries].all() and known[sides.per_level].all()
+        assert len(np.unique(sides.database)) == len(sides.database)
+    nothing = replace(plain, object=np.full(len(plain), -1), objects=())
+    for sides in (queries_and_database(nothing, 0), real_queries_and_database(nothing)):
+        assert not len(sides.queries) and len(sides.database) == len(plain)
+
+
+def test_images_of_unknown_blur_level_are_not_balanced_by_level() -> None:
+    plain = labels(2, 12)
+    known = np.arange(len(plain)) % 3 > 0
+    mixed = replace(plain, blur_level=np.where(known, plain.blur_level, 0))
+    sides = queries_and_database(mixed, 0)
+    for rows in (training_rows(mixed, 0), sides.queries, sides.database, sides.per_level):
+        assert len(rows) and known[rows].all()
+    assert len(distractor_rows(np.array([0, 1, 7]))) == 2

@@ -20,13 +20,17 @@ from bridge.simulator import (
 )
 from bridge.simulator.renderers.cycles import PYTHON_VARIABLE
 from bridge.synthesis.plan import ShardTask, plan_shards
-from bridge.synthesis.shard import check_object, make_shard, num_lost
+from bridge.synthesis.shard import LOST_TRAJECTORY, check_object, make_shard
 from tests.factories import dying_blender, make_meshes
 
 
 def make(task: ShardTask, folder: Path) -> ShardResult:
     simulator = SimulatorConfig(image_size=(24, 32))
     return make_shard(task, simulator, "png", ProceduralBackgrounds(), str(folder))
+
+
+def num_lost(result: ShardResult) -> int:
+    return sum(rejection.reason == LOST_TRAJECTORY for rejection in result.rejections)
 
 
 def test_a_shard_is_a_function_of_its_task(tmp_path: Path) -> None:
