@@ -5,8 +5,8 @@
     python pipelines/import_romb.py --real real_data --out data/real      # an unpacked folder
     python pipelines/import_romb.py --synthetic synthetic_data --dry-run  # what is there
 
-Archives are read as they are, without unpacking; a set may be in several. Pictures keep their bytes.
-Labels come from the published statistics, and boxes from <k>_blurred.png where that is there. Run
+Archives are read without unpacking them; a set may be in several. Pictures keep their bytes. Labels
+come from the published statistics, and boxes from <k>_blurred.png where that is there. Run
 the same command again after an interruption: finished shards are kept, and the result is the same.
 """
 

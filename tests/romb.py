@@ -8,6 +8,7 @@ import zipfile
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -84,20 +85,21 @@ class _Recorder:
         return self.layers
 
 
+@cache
 def draw(
-    objects: int, trajectories: int, *, first: int = 0, categories: Sequence[str] = CATEGORIES
+    objects: int, trajectories: int, *, first: int = 0, categories: tuple[str, ...] = CATEGORIES
 ) -> dict[str, Drawn]:
-    """Pictures by their ids, of `objects` of each category."""
+    """Pictures by their ids, of `objects` of each category; not to be changed."""
     config = SimulatorConfig(image_size=SIZE, subframe_step=4.0)
     recorder = _Recorder(make_renderer("raster", SIZE, 4.0))
     entries = procedural_objects(objects, 0, first)
-    names = sorted({entry.category for entry in entries})[: len(categories)]
+    names = sorted({entry.category for entry in entries})
+    renamed = dict(zip(names, categories, strict=False))
     found = {}
     for entry in entries:
-        if entry.category not in names:
+        if entry.category not in renamed:
             continue
-        model = f"{entry.object_id.partition('/')[2]}a1f"
-        object_id = f"{categories[names.index(entry.category)]}/{model}"
+        object_id = f"{renamed[entry.category]}/{entry.object_id.partition('/')[2]}a1f"
         mesh = entry.load()
         for number in range(trajectories):
             samples = simulate(mesh, object_id, number, config, recorder, ProceduralBackgrounds())
@@ -134,9 +136,7 @@ def value_of(drawn: Drawn) -> float:
 
 
 def blurred_path(drawn: Drawn, prefix: str = "") -> str:
-    return (
-        f"{prefix}{drawn.object_id}/{drawn.trajectory:03d}/{drawn.sample.window}_blurred.png"
-    )
+    return f"{prefix}{drawn.object_id}/{drawn.trajectory:03d}/{drawn.sample.window}_blurred.png"
 
 
 def rendered_path(name: str, prefix: str) -> str:

@@ -52,9 +52,7 @@ def places_of(config: ImportRombConfig) -> dict[SetName, Folder | tuple[str, ...
         "distractors": config.distractors,
         "real": config.real,
     }
-    return {
-        name: open_source(paths, USUAL_FOLDERS[name]) for name, paths in asked.items() if paths
-    }
+    return {name: open_source(paths, USUAL_FOLDERS[name]) for name, paths in asked.items() if paths}
 
 
 def import_romb(config: ImportRombConfig, found: Manifest | None, places: Places) -> Manifest:

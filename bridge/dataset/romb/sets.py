@@ -6,8 +6,7 @@ import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
-from types import MappingProxyType
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -71,7 +70,7 @@ class PublishedSet:
     fingerprint: str
     rejections: tuple[Rejection, ...] = ()
     adjustments: tuple[Adjustment, ...] = ()
-    selections: Mapping[tuple[str, str], Published] = MappingProxyType({})
+    selections: Mapping[tuple[str, str], Published] = field(default_factory=dict)
 
     @property
     def objects(self) -> frozenset[str]:
