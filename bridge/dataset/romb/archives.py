@@ -18,7 +18,7 @@ _INSIDE = re.compile(
     rf"(?P<trajectory>{TRAJECTORY})/(?P<file>\d+_(?:rendered|blurred)\.png)?"
 )
 _PHOTO = re.compile(r"(?P<root>(?:.*/)?)(?P<path>blur_level_\d+/[^/]+\.png)")
-_OTHER = re.compile(r"(?:.*/)?(stats/.+|all_images\.json)")
+_OTHER = re.compile(r"(?:.*?/)?(stats/.+|all_images\.json)")
 _IGNORED = ("__MACOSX/",)
 _NO_MEMBER = np.array((-1, 0, 0, 0, 0, 0), MEMBER)
 

@@ -137,7 +137,9 @@ class Zips:
 
     def folders(self, path: str) -> list[str]:
         """Names of the folders of statistics in one of them, sorted."""
-        inside = [name.removeprefix(f"{path}/") for name in self.files if name.startswith(path)]
+        inside = [
+            name.removeprefix(f"{path}/") for name in self.files if name.startswith(f"{path}/")
+        ]
         return sorted({name.partition("/")[0] for name in inside if "/" in name})
 
     def name(self, path: str) -> str:
