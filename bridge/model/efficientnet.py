@@ -10,8 +10,9 @@ import math
 from collections import OrderedDict
 
 import torch
-import torch.nn.functional as F
 from torch import nn
+
+from bridge.model.layers import ReLU6, SameConv2d
 
 NUM_FEATURES = 1280
 INNER_FEATURES, INNER_STAGE = 112, "blocks.4"
@@ -30,28 +31,12 @@ _STAGES = (
 _EPSILON = 1e-3
 
 
-class SameConv2d(nn.Conv2d):
-    """A convolution with stride whose padding is TensorFlow's: more at the end where it is odd."""
-
-    def forward(self, input: torch.Tensor) -> torch.Tensor:
-        """float [B, C, h, w] to [B, C', ceil(h / stride), ceil(w / stride)]."""
-        (size, _), (stride, _) = self.kernel_size, self.stride
-        height, width = (
-            max((math.ceil(side / stride) - 1) * stride + size - side, 0)
-            for side in input.shape[-2:]
-        )
-        edges = (width // 2, width - width // 2, height // 2, height - height // 2)
-        return F.conv2d(
-            F.pad(input, edges), self.weight, self.bias, self.stride, groups=self.groups
-        )
-
-
 class Norm(nn.BatchNorm2d):
     """BatchNorm that holds the activation behind it, so that whoever removes it can keep that."""
 
     def __init__(self, channels: int, act: bool = True) -> None:
         super().__init__(channels, eps=_EPSILON)
-        self.act = nn.ReLU6(inplace=True) if act else nn.Identity()
+        self.act = ReLU6() if act else nn.Identity()
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """float [B, C, h, w] to the same shape."""
@@ -134,6 +119,4 @@ def efficientnet_lite0() -> nn.Sequential:
 def _convolution(
     inputs: int, outputs: int, size: int, stride: int = 1, groups: int = 1
 ) -> nn.Conv2d:
-    if stride == 1:
-        return nn.Conv2d(inputs, outputs, size, padding=size // 2, groups=groups, bias=False)
     return SameConv2d(inputs, outputs, size, stride, groups=groups, bias=False)

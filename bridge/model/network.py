@@ -25,7 +25,16 @@ class GeM(nn.Module):
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """float32 [B, C, h, w] to [B, C]; values below 1e-6 count as 1e-6."""
-        return features.clamp(min=1e-6).pow(self.p).mean(dim=(-2, -1)).pow(1 / self.p)
+        return self.of_logarithms(logarithms(features))
+
+    def of_logarithms(self, values: torch.Tensor) -> torch.Tensor:
+        """The same of `logarithms(features)`, which several poolings of a map can share."""
+        return (self.p * values).exp().mean(dim=(-2, -1)).pow(1 / self.p)
+
+
+def logarithms(features: torch.Tensor) -> torch.Tensor:
+    """Of a map whose values below 1e-6 count as 1e-6; a power is a product of them."""
+    return features.clamp(min=1e-6).log()
 
 
 class Head(nn.Module):
@@ -40,9 +49,12 @@ class Head(nn.Module):
             self.hidden = nn.Linear(dim, hidden)
             self.predict = nn.Linear(hidden, outputs)
 
-    def forward(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Map [B, C, h, w] to features [B, dim] and predictions [B, outputs] in (0, 1)."""
-        projected = self.project(_unit(self.gem(features))).relu()
+    def forward(self, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Logarithms of a map [B, C, h, w] to features [B, dim] and predictions [B, outputs].
+
+        Predictions lie in (0, 1).
+        """
+        projected = self.project(_unit(self.gem.of_logarithms(values))).relu()
         if not self.outputs:
             return projected, None
         return projected, self.predict(self.hidden(projected).relu()).sigmoid()
@@ -74,7 +86,8 @@ class Bridge(RetrievalModel):
 
     def describe_features(self, features: torch.Tensor) -> Description:
         """Eq. 2, on a float32 map [B, C, h, w]."""
-        outputs = {name: head(features) for name, head in self.heads.items()}
+        values = logarithms(features)
+        outputs = {name: head(values) for name, head in self.heads.items()}
         projected = torch.cat([features for features, _ in outputs.values()], dim=1)
         visibility = outputs["blur"][1].squeeze(1) if "blur" in outputs else None
         box = outputs["loc"][1] if "loc" in outputs else None
