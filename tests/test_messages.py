@@ -20,6 +20,7 @@ from bridge.web.uploads import Limits
 from pipelines.build_index import BuildIndexConfig
 from pipelines.demo import DemoConfig
 from pipelines.evaluate import EvaluateConfig
+from pipelines.import_romb import ImportRombConfig
 from pipelines.search import SearchConfig
 from pipelines.serve import ServeConfig
 from pipelines.stages.study_options import StudyConfig
@@ -73,6 +74,7 @@ COMMANDS = (
     BuildIndexConfig,
     DemoConfig,
     EvaluateConfig,
+    ImportRombConfig,
     SearchConfig,
     ServeConfig,
     StudyConfig,
@@ -100,6 +102,8 @@ def test_every_option_sets_one_field() -> None:
         (DemoConfig, {"image_size": (8, 80)}, "--image-size must be at least 16, not 8."),
         (EvaluateConfig, {"seed": -1}, "--seed must be at least 0, not -1."),
         (EvaluateConfig, {"galleries_per_level": -1}, "--galleries-per-level must be at least 0,"),
+        (ImportRombConfig, {"seed": -1}, "--seed must be at least 0, not -1."),
+        (ImportRombConfig, {"max_rejected": 2.0}, "--max-rejected must be at most 1, not 2.0."),
         (SearchConfig, {"images": (), "top": 0}, "--top must be at least 1, not 0."),
         (SearchConfig, {"images": (), "blur_levels": (0,)}, "--blur-levels must be at least 1,"),
         (SearchConfig, {"images": (), "blur_levels": (11,)}, "--blur-levels must be at most 10,"),

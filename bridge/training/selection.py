@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -68,7 +68,8 @@ def select_training_images(
     visibility = _visibility(dataset, selected, recipe.blur_target)
     unknown = {"blur": np.isnan(visibility), "localisation": np.isnan(selected.bbox).any(axis=1)}
     left_out = [n for n, nan in unknown.items() if nan.all() and getattr(recipe.loss, n)]
-    recipe = replace(recipe, loss=replace(recipe.loss, **dict.fromkeys(left_out, 0.0)))
+    without: dict[str, Any] = dict.fromkeys(left_out, 0.0)
+    recipe = replace(recipe, loss=replace(recipe.loss, **without))
     content = manifest.content_hash
     return Selection(selected, visibility, places, content, recipe, tuple(left_out))
 

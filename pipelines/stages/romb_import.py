@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from bridge.common import storage
 from bridge.common.errors import InputError
 from bridge.common.files import shown
@@ -88,8 +90,8 @@ def look_into(config: ImportRombConfig, places: Places) -> dict[SetName, Publish
     sets: dict[SetName, PublishedSet] = {}
     for name, place in places.items():
         if name == "real":
-            folder = isinstance(place, Folder)
-            sets[name] = real_set(*((place, None) if folder else read_photo_archives(place)))
+            photos = (place, None) if isinstance(place, Folder) else read_photo_archives(place)
+            sets[name] = real_set(*photos)
         else:
             source, catalogue = _trajectories(name, place)
             per_shard = config.trajectories_per_shard
@@ -110,7 +112,7 @@ def _trajectories(name: str, place: Folder | tuple[str, ...]) -> tuple[Source, C
     if not isinstance(place, Folder):
         return read_archives(place)
     categories, passed_over = categories_of(place)
-    numbers = {}
+    numbers: dict[str, np.ndarray] = {}
     with progress(f"list {name}", len(categories), "categories") as counter:
         for found, passed in engine.run(trajectories_of, categories, place):
             numbers |= found

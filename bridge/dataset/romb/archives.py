@@ -11,7 +11,7 @@ import numpy as np
 from bridge.common.errors import InputError
 from bridge.dataset.romb.names import FILES, SLOTS, TRAJECTORY
 from bridge.dataset.romb.sources import Catalogue, Zips
-from bridge.dataset.romb.zips import MEMBER, Entry, entries, refuse_overlap
+from bridge.dataset.romb.zips import MEMBER, MEMBER_BYTES, Entry, entries, refuse_overlap
 
 _INSIDE = re.compile(
     r"(?P<root>(?:.*/)?)(?P<object>[^/]+/[^/]+)/"
@@ -82,20 +82,17 @@ def read_photo_archives(paths: Sequence[str]) -> tuple[Zips, dict[str, np.ndarra
 
 
 class _Members:
-    """Rows of `MEMBER`, collected in columns: millions of tuples would fill the memory."""
+    """Rows of `MEMBER`, collected as bytes: millions of tuples would fill the memory."""
 
     def __init__(self) -> None:
-        self._columns = [array(code) for code in "hbqqqL"]
+        self._bytes = bytearray()
 
     def add(self, archive: int, entry: Entry) -> None:
-        for column, value in zip(self._columns, (archive, *entry[1:]), strict=True):
-            column.append(value)
+        self._bytes += MEMBER_BYTES.pack(archive, *entry[1:])
 
     def checked(self, paths: Sequence[str]) -> np.ndarray:
         """`MEMBER` [N]; InputError where members of an archive lie over each other."""
-        rows = np.empty(len(self._columns[0]), MEMBER)
-        for name, column in zip(MEMBER.names or (), self._columns, strict=True):
-            rows[name] = column
+        rows = np.frombuffer(self._bytes, MEMBER)
         for archive, path in enumerate(paths):
             # Folders have no bytes, and need no place of their own.
             refuse_overlap(path, rows[(rows["archive"] == archive) & (rows["packed"] > 0)])
