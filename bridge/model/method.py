@@ -123,8 +123,12 @@ class RetrievalModel(nn.Module, ABC):
         if tuple(pixels.shape[2:]) != self.config.image_size:
             pixels = F.interpolate(pixels, self.config.image_size, mode="bilinear", antialias=True)
         with _evaluating(self):
-            output = self(pixels)
+            output = self(self.restored(pixels))
         return output._replace(descriptor=F.normalize(output.descriptor))
+
+    def restored(self, images: torch.Tensor) -> torch.Tensor:
+        """Images of the network's size as they are described: float [B, 3, H, W] to the same."""
+        return images
 
     def _nothing(self) -> Description:
         """What there is to say about no images."""

@@ -123,6 +123,7 @@ def _comparison(preset: PresetName) -> tuple[Configuration, ...]:
         strong,
         Configuration("Ours-sharp", preset=preset, options={"sharp_only": True}),
         Configuration("DELG", "delg", preset),
+        Configuration("DELG, deblurred first", "delg", preset, options={"deblur": True}),
         Configuration("DOLG", "dolg", preset),
         Configuration("Token", "token", preset),
         Configuration("frozen features", "pretrained", preset),

@@ -50,6 +50,8 @@ class DelgConfig(BaselineConfig):
 
     gem_learned: bool = False
     """Learn the power of GeM, which starts at 3; ArcFace tends to drive it to 1."""
+    deblur: bool = False
+    """Deblur pictures, by a classical method, before they are described; not those that train."""
 
 
 @dataclass(frozen=True)

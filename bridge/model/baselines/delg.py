@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from bridge.model.baselines.config import DelgConfig
+from bridge.model.baselines.deblurring import deblurred, require_deblurring
 from bridge.model.baselines.pooling import PowerMean
 from bridge.model.method import Description, RetrievalModel, build_classifier
 
@@ -24,8 +25,10 @@ class Delg(RetrievalModel):
         """Build the network; `weights` of the encoder as in `build_backbone`.
 
         Raises:
-            InputError: as `build_backbone` does.
+            InputError: as `build_backbone` does, or what deblurs is not installed.
         """
+        if config.deblur:
+            require_deblurring()
         super().__init__(config, weights)
         self.pool = PowerMean(config.gem_learned)
         self.whiten = nn.Linear(self.backbone.num_features, config.descriptor_dim)
@@ -36,3 +39,7 @@ class Delg(RetrievalModel):
     def describe_features(self, features: torch.Tensor) -> Description:
         """Of a float32 map [B, C, h, w]."""
         return Description(F.normalize(self.whiten(self.pool(features))))
+
+    def restored(self, images: torch.Tensor) -> torch.Tensor:
+        """Deblurred, where the configuration says so."""
+        return deblurred(images) if self.config.deblur else images
