@@ -24,6 +24,7 @@ NAME = "bridge-retrieval"
 GROUPS = {
     "the whole chain, small": ("demo",),
     "meshes and photos -> DATASET": ("synthesize",),
+    "what the paper published -> DATASET": ("import-romb",),
     "DATASET -> MODEL": ("train", "tune"),
     "MODEL -> INDEX": ("build-index",),
     "INDEX -> REPORT": ("evaluate", "picture"),

@@ -15,7 +15,7 @@ import pyarrow as pa
 from bridge.common.errors import InputError
 from bridge.common.reading import reading
 from bridge.dataset.manifest import Adjustment, Rejection
-from bridge.dataset.romb.names import objects_of
+from bridge.dataset.romb.names import FILES, WINDOWS, objects_of
 from bridge.dataset.romb.photos import list_photos, shards_of
 from bridge.dataset.romb.plan import IMAGES, Part, PhotoShards, TrajectoryShards
 from bridge.dataset.romb.roles import (
@@ -31,6 +31,7 @@ from bridge.dataset.romb.statistics import (
     marks_of,
     synthetic_statistics,
 )
+from bridge.dataset.romb.zips import DamagedMember
 from bridge.dataset.schema import DISTRACTOR_SPLIT, TEST_SPLIT, TRAIN_SPLIT, VALIDATION_SPLIT
 from bridge.dataset.splits import split_objects
 
@@ -152,7 +153,7 @@ def _set_of(
     places = [] if catalogue.members is None else [catalogue.members]
     return PublishedSet(
         tuple(parts),
-        (found, labels, *notes),
+        (found, labels, _opacity_of(source, catalogue), *notes),
         _fingerprint(
             [catalogue.objects, sorted(splits.items())],
             *(catalogue.object, catalogue.number, marks.level, marks.severity, *places),
@@ -162,6 +163,17 @@ def _set_of(
         marks.adjusted,
         selections,
     )
+
+
+def _opacity_of(source: Source, catalogue: Catalogue) -> str:
+    """Whether there are pictures of the objects alone, judged by the first trajectory."""
+    name = f"{catalogue.objects[catalogue.object[0]]}/{catalogue.number[0]:03d}/{FILES[WINDOWS]}"
+    member = None if catalogue.members is None else catalogue.members[0, WINDOWS]
+    try:
+        source.picture(name, member)
+    except (OSError, DamagedMember):
+        return f"no {name}: boxes are not known"
+    return "boxes of <k>_blurred.png"
 
 
 def _splits_of(
