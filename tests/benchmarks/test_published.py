@@ -12,4 +12,4 @@ def test_a_run_measures_reading_and_the_driver(tmp_path: Path) -> None:
     figures = json.loads(out.with_suffix(".json").read_text())
     assert [row["images"] for row in figures["reading"]] == [11] * 4
     assert [row["count"] for row in figures["driver"]] == [500, 2000, 100]
-    assert "| loose files | statistics |" in out.read_text()
+    assert "| an archive  | statistics, boxes from alpha |" in out.read_text()

@@ -55,13 +55,6 @@ class _Unfinished:
     places: list[int] = field(default_factory=list)
 
 
-class _Mark:
-    """Where the items of a list, a tuple or a dictionary begin."""
-
-
-_MARK = _Mark()
-
-
 def plain_data(data: bytes) -> Any:
     """What a pickle holds: None, numbers, texts, bytes, tuples, lists, dictionaries and arrays.
 
@@ -89,13 +82,15 @@ class _Machine:
 
     def __init__(self, room: int) -> None:
         self._stack: list[Any] = []
+        # Where the items of lists, tuples and dictionaries begin.
+        self._marks: list[int] = []
         self._notes: dict[int, Any] = {}
         self._room = room
         self._instructions: dict[str, Callable[[Any], None]] = {
             "PROTO": lambda _: None,
             "FRAME": lambda _: None,
             "STOP": lambda _: None,
-            "MARK": lambda _: self._stack.append(_MARK),
+            "MARK": lambda _: self._marks.append(len(self._stack)),
             "NONE": lambda _: self._stack.append(None),
             "NEWTRUE": lambda _: self._stack.append(True),
             "NEWFALSE": lambda _: self._stack.append(False),
@@ -136,14 +131,14 @@ class _Machine:
     def result(self) -> Any:
         """What is left at the end."""
         (value,) = self._stack
-        if isinstance(value, _Name | _Unfinished | _Mark):
+        if self._marks or isinstance(value, _Name | _Unfinished):
             raise NotData("it ends in the middle of something")
         return value
 
     def _items(self) -> list[Any]:
         """All that came after the last mark."""
-        start = max(i for i, value in enumerate(self._stack) if value is _MARK)
-        items = self._stack[start + 1 :]
+        start = self._marks.pop()
+        items = self._stack[start:]
         del self._stack[start:]
         return items
 

@@ -169,7 +169,7 @@ def test_a_small_file_cannot_fill_the_memory() -> None:
     array = pickle.dumps(np.array([None] * 1000), protocol=3)
     body = array[2:-1]
     again = body[: body.index(b"\x89]")] + b"\x89h\x0dtb"
-    assert len(plain_data(b"\x80\x03](" + body + again + b"e.")) == 2
+    assert len(plain_data(b"\x80\x03](" + body + b"e.")) == 1
     with pytest.raises(NotData, match="too often"):
         plain_data(b"\x80\x03](" + body + 1000 * again + b"e.")
 
