@@ -26,6 +26,7 @@ GROUPS = {
     "meshes and photos -> DATASET": ("synthesize",),
     "what the paper published -> DATASET": ("import-romb",),
     "DATASET -> MODEL": ("train", "tune"),
+    "MODEL -> files for other programs": ("export",),
     "MODEL -> INDEX": ("build-index",),
     "INDEX -> REPORT": ("evaluate", "picture"),
     "DATASET -> MODELS, INDEXES and one REPORT": ("study",),

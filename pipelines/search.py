@@ -22,7 +22,7 @@ from annotated_types import Ge, Le
 
 from bridge.common import cli, storage
 from bridge.common.errors import InputError
-from bridge.common.files import PICTURE_SUFFIXES, Folders, shown
+from bridge.common.files import PICTURE_SUFFIXES, Folders, is_printable, shown
 from bridge.common.progress import progress
 from bridge.common.record import Count, check
 from bridge.index.config import TOP, AlphaQE, RerankName, SuperGlobal, rerank_of
@@ -136,7 +136,7 @@ def picture_paths(named: Sequence[Path]) -> tuple[list[Path], list[str]]:
     found: list[Path] = []
     passed_over = []
     for path in named:
-        if not str(path).isprintable():
+        if not is_printable(str(path)):
             passed_over.append(f"{shown(path)}, whose name cannot be printed")
         elif path.is_dir():
             folders = Folders(path, PICTURE_SUFFIXES)

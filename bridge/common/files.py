@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -65,7 +66,7 @@ class Folders:
         for item in self._items(folder):
             if item.name.startswith(".") or item.name in _HIDDEN_FOLDERS:
                 self.passed_over[HIDDEN] += 1
-            elif not item.name.isprintable():
+            elif not is_printable(item.name):
                 self.passed_over[UNPRINTABLE] += 1
             elif item.is_dir():
                 (links if item.is_symlink() else folders).append(item.path)
@@ -114,9 +115,22 @@ class Folders:
         return ", ".join(parts)
 
 
+def is_printable(name: str) -> bool:
+    """Whether a name can be shown, and be part of an id.
+
+    Spaces of every width count: macOS puts one that Python calls unprintable before the "PM" of a
+    screenshot's name.
+    """
+    return all(map(_is_shown, name))
+
+
+def _is_shown(char: str) -> bool:
+    return char.isprintable() or unicodedata.category(char) == "Zs"
+
+
 def shown(name: str | Path) -> str:
     """A name as it can be printed anywhere: what cannot be printed is escaped."""
-    return "".join(char if char.isprintable() else _escaped(char) for char in str(name))
+    return "".join(char if _is_shown(char) else _escaped(char) for char in str(name))
 
 
 def _escaped(char: str) -> str:

@@ -82,8 +82,8 @@ def open_cache(labels: Labels, content_hash: str, *, check: bool = True) -> Imag
         check: compare the shards with the hashes in their manifest before they are copied.
 
     Raises:
-        InputError: the folder cannot be used, the disk has no room, or a shard is missing or
-            damaged. Nothing of the file is left then.
+        InputError: the folder cannot be used, or a shard is missing or damaged.
+        Failed: the disk has no room. Nothing of the file is left then.
     """
     path = cache_folder() / f"{content_hash[:16]}-{_digest(labels)[:16]}.arrow"
     images = _open(path, len(labels))

@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from bridge.common.errors import InputError
+from bridge.common.errors import Failed, InputError
 from bridge.common.private_folder import private_folder
 
 LOCK = "lock"
@@ -118,7 +118,7 @@ def make_room(folder: Path, needed: int) -> tuple[int, int]:
         How many files were removed, and their bytes.
 
     Raises:
-        InputError: the disk has no room for so much; nothing was removed then.
+        Failed: the disk has no room for so much; nothing was removed then.
     """
     status = {path: path.stat() for path in _matching(folder, _CACHE)}
     sizes = {path: status[path].st_size for path in status}
@@ -134,9 +134,9 @@ def make_room(folder: Path, needed: int) -> tuple[int, int]:
     return len(removed), sum(removed)
 
 
-def no_room(folder: Path, needed: int, why: str) -> InputError:
+def no_room(folder: Path, needed: int, why: str) -> Failed:
     """The error of a disk too full for `needed` more bytes."""
-    return InputError(
+    return Failed(
         f"The images of this dataset take {readable(needed)} in {folder}, but {why}: make room "
         "there, or let the environment variable BRIDGE_CACHE name a folder on another disk."
     )

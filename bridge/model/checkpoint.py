@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from bridge.common.reading import reading
 from bridge.common.record import to_json
 from bridge.model.config import BridgeConfig
 from bridge.model.device import usable
+from bridge.model.export import CONFIG_KEY
 from bridge.model.folder import CONFIG_FILE, SCHEMA_VERSION, WEIGHTS_FILE, is_file, read_config
 from bridge.model.method import RetrievalModel
 from bridge.model.published import from_authors_state_dict
@@ -57,11 +59,12 @@ def save_model(
 
 
 def load(path: str | Path, device: str | torch.device = "cpu") -> RetrievalModel:
-    """Load a MODEL folder, or a checkpoint file of the paper's authors, in evaluation mode.
+    """Load a MODEL folder, or a file of weights, in evaluation mode.
 
     Args:
-        path: the folder, or a file whose `model_state` (or whole content) has the 74 tensors of the
-            published model; those of its classifier may be absent.
+        path: the folder; a safetensors file of `export`; or a checkpoint of the paper's authors,
+            whose `model_state` (or whole content) has the 74 tensors of the published model; those
+            of its classifier may be absent.
         device: where to put the network.
 
     Raises:
@@ -70,7 +73,7 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> RetrievalModel
     """
     device = usable(device)
     if is_file(path):
-        model = from_authors_state_dict(read_tensors(path), str(path))
+        model = _load_file(path)
     elif storage.exists(storage.join(path, CONFIG_FILE)):
         model = _load_folder(path)
     elif storage.exists(path):
@@ -78,6 +81,32 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> RetrievalModel
     else:
         raise InputError(f"There is no model at {path}.")
     return model.to(device).eval()
+
+
+def _load_file(path: str | Path) -> RetrievalModel:
+    tensors = read_tensors(path)
+    described = _described(path) if str(path).endswith(".safetensors") else None
+    if described is None:
+        return from_authors_state_dict(tensors, str(path))
+    with reading(path):
+        values = json.loads(described)
+        method, config = values["method"], values["model"]
+        if not isinstance(method, str) or not isinstance(config, dict):
+            raise ValueError("it does not say what its network is")
+    architecture = restore_config(method, config, str(path))
+    with reading(path):
+        model = build_model(architecture)
+    load_exactly(model, tensors, str(path))
+    return model
+
+
+def _described(path: str | Path) -> str | None:
+    """What the network of a safetensors file is, as JSON; None where the file does not say."""
+    with storage.open_read(path) as file:
+        # The header's length, and the header, which the reader of the tensors has checked.
+        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    found: str | None = header.get("__metadata__", {}).get(CONFIG_KEY)
+    return found
 
 
 def _load_folder(folder: str | Path) -> RetrievalModel:

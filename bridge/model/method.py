@@ -9,12 +9,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, ClassVar, NamedTuple
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any, ClassVar, NamedTuple, Self
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from bridge.common.errors import InputError
 from bridge.model.backbones import build_backbone
 from bridge.model.classifiers import ArcFace, CurricularFace
 from bridge.model.config import ModelConfig
@@ -126,6 +130,22 @@ class RetrievalModel(nn.Module, ABC):
             output = self(self.restored(pixels))
         return output._replace(descriptor=F.normalize(output.descriptor))
 
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write a MODEL folder, as `bridge.model.checkpoint.save_model`."""
+        _checkpoint().save_model(self, folder)
+
+    @classmethod
+    def from_pretrained(cls, path: str | Path, device: str | torch.device = "cpu") -> Self:
+        """Load a network of this class, as `bridge.load`.
+
+        Raises:
+            InputError: as `bridge.load`, or it is a network of another method.
+        """
+        model = _checkpoint().load(path, device)
+        if not isinstance(model, cls):
+            raise InputError(f"{path} holds the method {model.config.method}.")
+        return model
+
     def restored(self, images: torch.Tensor) -> torch.Tensor:
         """Images of the network's size as they are described: float [B, 3, H, W] to the same."""
         return images
@@ -138,6 +158,11 @@ class RetrievalModel(nn.Module, ABC):
             torch.empty(0, device=device) if "visibility" in predictions else None,
             torch.empty(0, 4, device=device) if "box" in predictions else None,
         )
+
+
+def _checkpoint() -> ModuleType:
+    """What writes and reads networks, and so knows all of them: they know it by name alone."""
+    return import_module("bridge.model.checkpoint")
 
 
 def build_classifier(config: ModelConfig) -> ArcFace | CurricularFace | None:

@@ -16,7 +16,7 @@ import torch
 from ray.train.collective import broadcast_from_rank_zero
 
 from bridge.common import storage
-from bridge.common.errors import InputError
+from bridge.common.errors import Failed, InputError
 from bridge.dataset.manifest import open_manifest
 from bridge.model.registry import build_model
 from bridge.training.errors import DamagedCheckpoint, NonFiniteLoss, TooManyUnreadable
@@ -40,8 +40,9 @@ def train_worker(settings: dict[str, Any]) -> Exception | None:
     """One training process; all of them run this.
 
     Returns why training stopped where repeating it would not help: a `NonFiniteLoss`, an
-    InputError, or the OSError of a disk that cannot be written. All ranks come to that together and
-    return, so that Ray, which would repeat a failure, takes the run as ended.
+    InputError, a full cache (`Failed`), or the OSError of a disk that cannot be written. All ranks
+    come to that together and return, so that Ray, which would repeat a failure, takes the run as
+    ended.
     """
     config: TrainConfig = settings["config"]
     out: str = settings["out"]
@@ -50,7 +51,7 @@ def train_worker(settings: dict[str, Any]) -> Exception | None:
     try:
         trainer = build_trainer(config, str(device), torch.get_num_threads())
         resume_from(trainer, _kept(local) if local else _reported())
-    except InputError as error:
+    except (InputError, Failed) as error:
         # The others would wait for this one, where there are any.
         if ray.train.get_context().get_world_size() > 1:
             raise

@@ -11,7 +11,7 @@ import torch
 from ray.train.torch import TorchTrainer
 
 from bridge.common import storage
-from bridge.common.errors import InputError
+from bridge.common.errors import Failed, InputError
 from bridge.common.record import read_record
 from bridge.model.method import RetrievalModel
 from bridge.model.registry import build_model
@@ -104,13 +104,13 @@ def _fit(
     except ray.train.WorkerGroupError as error:
         for failure in error.worker_failures.values():
             cause = getattr(failure, "cause", failure)
-            if isinstance(cause, InputError):
+            if isinstance(cause, InputError | Failed):
                 raise cause from error
         raise
     if result.error is not None:
         raise result.error
     stopped = result.return_value
-    if isinstance(stopped, InputError | OSError):
+    if isinstance(stopped, InputError | Failed | OSError):
         raise stopped
     if stopped is not None:
         reached = (

@@ -78,7 +78,7 @@ class EncoderBlock(nn.Module):
     def forward(self, places: torch.Tensor) -> torch.Tensor:
         """float32 [B, N, W] to the same shape."""
         places = places + self.drop(self.attention(places, places))
-        normed = self.norm(places.flatten(0, 1)).unflatten(0, places.shape[:2])
+        normed = self.norm(places.flatten(0, 1)).view_as(places)
         return places + self.drop(self.linear(normed))
 
 
@@ -194,5 +194,5 @@ class DropBranch(nn.Module):
 
     def forward(self, branch: torch.Tensor) -> torch.Tensor:
         """float32 [B, N, W] to the same shape."""
-        kept = torch.ones(len(branch), 1, 1, device=branch.device)
+        kept = torch.ones_like(branch[:, :1, :1])
         return branch * F.dropout(kept, self.rate, self.training)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bridge.common.errors import InputError
-from bridge.common.files import Folders, shown
+from bridge.common.files import Folders, is_printable, shown
 
 MESH_SUFFIXES = (".glb", ".gltf", ".obj")
 """Of mesh files, in order of preference."""
@@ -98,7 +98,7 @@ def _add_category(
                 layout.crowded.append(path)
         elif choice:
             layout.passed_over["further meshes of an object"] += len(choice)
-    if found and not category.isprintable():
+    if found and not is_printable(category):
         raise InputError(
             f"The name {shown(category)!r} cannot be part of an id; rename {shown(folder)!r}."
         )

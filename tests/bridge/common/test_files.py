@@ -71,3 +71,14 @@ def test_folders_that_cannot_be_read_are_counted(tmp_path: Path) -> None:
     assert found(folders) == ["b.jpg"]
     assert folders.passed_over == {BROKEN: 1}
     (tmp_path / "shut").chmod(0o700)
+
+
+def test_a_screenshot_of_macos_counts(tmp_path: Path) -> None:
+    """Its name has a narrow space that does not break, which Python does not call printable."""
+    name = "Screenshot 2026-11-28 at 1.02.03\u202fPM.png"
+    (tmp_path / name).touch()
+    (tmp_path / "a\u202eb.png").touch()
+    folders = Folders(tmp_path, (".png",))
+    assert [Path(path).name for path in folders.files()] == [name]
+    assert folders.passed_over == {UNPRINTABLE: 1}
+    assert shown(name) == name and "\\u202e" in shown("a\u202eb.png")

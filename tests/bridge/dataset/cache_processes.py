@@ -9,7 +9,7 @@ from multiprocessing.queues import Queue
 from multiprocessing.synchronize import Barrier, Event
 from pathlib import Path
 
-from bridge.common.errors import InputError
+from bridge.common.errors import Failed
 from bridge.dataset import cache, cache_folder
 from bridge.dataset.labels import Labels, read_labels
 from bridge.dataset.manifest import open_manifest
@@ -78,5 +78,5 @@ def open_with_small_files(dataset: str, messages: Queue[str]) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, resource.RLIM_INFINITY))
     try:
         opened(dataset)
-    except InputError as error:
+    except Failed as error:
         messages.put(str(error))

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from bridge.common.errors import InputError
+from bridge.common.errors import Failed, InputError
 from bridge.dataset import cache_folder
 from bridge.dataset.cache_folder import make_room, map_file, most_bytes, only_writer
 
@@ -129,7 +129,7 @@ def test_a_full_disk_is_an_error_that_removes_nothing(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     free_bytes(monkeypatch, 1_000_000)
-    with open_now(folder, 0), pytest.raises(InputError) as error:
+    with open_now(folder, 0), pytest.raises(Failed) as error:
         make_room(folder, 2_999_100_000)
     assert str(error.value) == (
         f"The images of this dataset take 3.0 GB in {folder}, but 1.0 MB are free: make room "
