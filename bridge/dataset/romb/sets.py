@@ -17,7 +17,7 @@ from bridge.common.reading import reading
 from bridge.dataset.manifest import Adjustment, Rejection
 from bridge.dataset.romb.names import FILES, WINDOWS, objects_of
 from bridge.dataset.romb.photos import list_photos, shards_of
-from bridge.dataset.romb.plan import IMAGES, Part, PhotoShards, TrajectoryShards
+from bridge.dataset.romb.plan import Part, PhotoShards, TrajectoryShards
 from bridge.dataset.romb.roles import (
     Published,
     published_real_selections,
@@ -222,9 +222,3 @@ def refuse_shared(synthetic: PublishedSet, distractors: PublishedSet) -> None:
             f"{min(shared)}."
         )
 
-
-def images_of(part: Part) -> int:
-    """Pictures of a part where none is missing."""
-    if isinstance(part, TrajectoryShards):
-        return IMAGES * len(part.rows)
-    return sum(map(len, part.shards))
