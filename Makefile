@@ -23,7 +23,7 @@ $(READY): pyproject.toml constraints.txt
 		|| $(PYTHON) -m pip --python $(BIN)/python install --quiet --disable-pip-version-check uv \
 		|| { echo "$(PYTHON) has neither ensurepip nor pip: name another one with PYTHON=..."; exit 2; }
 	$(BIN)/python -m uv pip install --quiet --compile-bytecode --python $(BIN)/python \
-		--constraint constraints.txt --editable '.[dev,aws]'
+		--constraint constraints.txt --editable '.[dev,aws,video]'
 	@touch $@
 
 demo: setup ## the whole chain on generated data, at a size for two cores
@@ -57,7 +57,7 @@ lint: setup ## style and types
 	$(BIN)/mypy
 
 lock: setup ## pin the newest versions that fit together
-	$(BIN)/python -m uv pip compile --quiet --universal --python-version 3.11 --upgrade --extra dev --extra aws \
+	$(BIN)/python -m uv pip compile --quiet --universal --python-version 3.11 --upgrade --extra dev --extra aws --extra video \
 		--no-header --no-annotate --output-file constraints.txt pyproject.toml
 
 clean: ## remove what the commands made (not the environment)

@@ -25,12 +25,14 @@ GROUPS = {
     "the whole chain, small": ("demo",),
     "meshes and photos -> DATASET": ("synthesize",),
     "what the paper published -> DATASET": ("import-romb",),
+    "videos -> DATASET": ("import-videos",),
     "DATASET -> MODEL": ("train", "tune"),
     "MODEL -> files for other programs": ("export",),
     "MODEL -> INDEX": ("build-index",),
     "INDEX -> REPORT": ("evaluate", "picture"),
     "DATASET -> MODELS, INDEXES and one REPORT": ("study",),
     "INDEX -> ranked images": ("search", "serve"),
+    "a video and a MODEL -> where an object is": ("search-video",),
 }
 """Where the map shows a command; one that is not here is shown at its end."""
 

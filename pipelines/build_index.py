@@ -4,6 +4,7 @@
     python pipelines/build_index.py --distractors data/distractors --out indexes/with_distractors
     python pipelines/build_index.py --out indexes/with_distractors --index-type hnsw
     python pipelines/build_index.py --out indexes/with_distractors --add data/more
+    python pipelines/build_index.py --export lancedb:indexes/lance         # see docs/databases.md
 
 Run the same command again after an interruption: finished parts are kept. Parts that another index
 in the same folder has of the same model and images are taken over from it.
@@ -11,6 +12,7 @@ in the same folder has of the same model and images are taken over from it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -25,7 +27,27 @@ if TYPE_CHECKING:
 
 
 def run(config: BuildIndexConfig) -> IndexManifest:
-    """Build the index, or what is missing of it."""
+    """Build the index, or what is missing of it, and export it where that is asked for."""
+    _require_databases(config.export)
+    manifest = _build(config)
+    if config.export:
+        from bridge.index.databases import export_index
+
+        for target in config.export:
+            print(export_index(storage.absolute(config.out), manifest, target))
+    return manifest
+
+
+def _require_databases(targets: Sequence[str]) -> None:
+    """InputError for what is no database, or cannot be opened here."""
+    if targets:
+        from bridge.index.databases import open_database
+
+        for target in targets:
+            open_database(target)
+
+
+def _build(config: BuildIndexConfig) -> IndexManifest:
     from bridge.index.folder import MANIFEST, load_index_manifest
     from pipelines.stages.index_request import asked_for
 

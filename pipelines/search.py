@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
@@ -22,7 +21,7 @@ from annotated_types import Ge, Le
 
 from bridge.common import cli, storage
 from bridge.common.errors import InputError
-from bridge.common.files import PICTURE_SUFFIXES, Folders, is_printable, shown
+from bridge.common.files import PICTURE_SUFFIXES, Folders, is_printable, natural, shown
 from bridge.common.progress import progress
 from bridge.common.record import Count, check
 from bridge.index.config import TOP, AlphaQE, RerankName, SuperGlobal, rerank_of
@@ -140,18 +139,12 @@ def picture_paths(named: Sequence[Path]) -> tuple[list[Path], list[str]]:
             passed_over.append(f"{shown(path)}, whose name cannot be printed")
         elif path.is_dir():
             folders = Folders(path, PICTURE_SUFFIXES)
-            found += sorted(map(Path, folders.files()), key=_natural)
+            found += sorted(map(Path, folders.files()), key=natural)
             summary = folders.summary()
             passed_over += [f"{summary} in {path}"] if summary else []
         else:
             found.append(path)
     return found, passed_over
-
-
-def _natural(path: Path) -> list[tuple[int, int, str]]:
-    """A sorting key in which runs of digits count as numbers."""
-    parts = re.split(r"(\d+)", str(path))
-    return [(1, int(part), "") if part.isdecimal() else (0, 0, part.casefold()) for part in parts]
 
 
 def _search(

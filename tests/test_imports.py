@@ -16,6 +16,7 @@ FOR_DATA = ("numpy", "pyarrow", "pydantic", "PIL", "scipy")
 """Cheaper, but not for `--help`."""
 
 COMMANDS = commands()
+BOX = ("--box", "0.5", "0.5", "0.1", "0.1")
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -66,6 +67,12 @@ def test_a_wrong_option_imports_nothing_heavy(name: str, tmp_path: Path) -> None
         ("pipelines.study", ["--passes", "0"], "--passes must be at least 1"),
         ("pipelines.search", ["--index", "gone", "--images", "gone.jpg"], "gone.jpg"),
         ("pipelines.search", ["--index", "gone", "--images", "picture.jpg"], "gone"),
+        ("pipelines.import_videos", ["--videos", "gone"], "gone is no folder"),
+        ("pipelines.import_videos", ["--videos", "empty"], "holds no videos"),
+        ("pipelines.import_videos", ["--videos", "empty", "--layout", "fmo"], "no sequences"),
+        ("pipelines.import_videos", ["--videos", "empty", "--images", "0"], "at least 1"),
+        ("pipelines.search_video", ["--video", "gone.mp4", *BOX], "gone.mp4 does not exist"),
+        ("pipelines.search_video", ["--video", "empty", *BOX], "cannot be used: no_frames"),
         ("pipelines.serve", ["--index", "gone"], "gone"),
         ("pipelines.serve", ["--index", "gone", "--port", "0"], "--port must be at least 1"),
     ],

@@ -21,7 +21,9 @@ from pipelines.build_index import BuildIndexConfig
 from pipelines.demo import DemoConfig
 from pipelines.evaluate import EvaluateConfig
 from pipelines.import_romb import ImportRombConfig
+from pipelines.import_videos import ImportVideosConfig
 from pipelines.search import SearchConfig
+from pipelines.search_video import SearchVideoConfig
 from pipelines.serve import ServeConfig
 from pipelines.stages.study_options import StudyConfig
 from pipelines.stages.synthesis_options import PRESETS as SYNTHESES
@@ -75,11 +77,16 @@ COMMANDS = (
     DemoConfig,
     EvaluateConfig,
     ImportRombConfig,
+    ImportVideosConfig,
     SearchConfig,
+    SearchVideoConfig,
     ServeConfig,
     StudyConfig,
     TuneConfig,
 )
+
+
+BOX = (0.5, 0.5, 0.1, 0.1)
 
 
 def test_every_option_sets_one_field() -> None:
@@ -107,6 +114,8 @@ def test_every_option_sets_one_field() -> None:
         (SearchConfig, {"images": (), "top": 0}, "--top must be at least 1, not 0."),
         (SearchConfig, {"images": (), "blur_levels": (0,)}, "--blur-levels must be at least 1,"),
         (SearchConfig, {"images": (), "blur_levels": (11,)}, "--blur-levels must be at most 10,"),
+        (ImportVideosConfig, {"videos": "", "images": 129}, "--images must be at most 128, not"),
+        (SearchVideoConfig, {"video": Path(), "box": BOX, "frame": -1}, "--frame must be at least"),
         (ServeConfig, {"port": 70_000}, "--port must be at most 65535, not 70000."),
         (ServeConfig, {"replicas": 0}, "--replicas must be at least 1, not 0."),
         (ServeConfig, {"timeout": 0.0}, "--timeout must be more than 0, not 0.0."),

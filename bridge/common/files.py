@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -113,6 +114,12 @@ class Folders:
             names = ", ".join(sorted(name or "no suffix" for name in others))
             parts.append(f"{sum(others.values()):,} of other types ({shown(names)})")
         return ", ".join(parts)
+
+
+def natural(name: str | Path) -> list[tuple[int, int, str]]:
+    """A key that sorts names as people do: runs of digits count as numbers, a2 before a10."""
+    parts = re.split(r"(\d+)", str(name))
+    return [(1, int(part), "") if part.isdecimal() else (0, 0, part.casefold()) for part in parts]
 
 
 def is_printable(name: str) -> bool:

@@ -133,7 +133,7 @@ def _row_problems(row: Mapping[str, Any], split: str) -> Iterable[str]:
     """Where a row contradicts itself or the definition of its labels."""
     name, object_id = row["image_id"], row["object_id"]
     severity, level = row["blur_severity"], row["blur_level"]
-    # Real photos have names, windows and levels of their own.
+    # Real images have names, windows and levels of their own, BL^r.
     if split != REAL_SPLIT and object_id is not None:
         if name != image_id(object_id, row["trajectory"], row["window"]):
             yield f"an image id is not that of its object, trajectory and window: {name}"
@@ -145,7 +145,7 @@ def _row_problems(row: Mapping[str, Any], split: str) -> Iterable[str]:
         yield f"a blur level lies outside 1..{NUM_LEVELS}: {level} of {name}"
     if severity is not None and not 0 <= severity <= 1:
         yield f"a blur severity lies outside 0..1: {severity} of {name}"
-    elif severity is not None and blur_level(severity) != level:
+    elif severity is not None and split != REAL_SPLIT and blur_level(severity) != level:
         yield f"a blur level is not that of its blur severity: {level}, {severity} of {name}"
     opacity = row.get("mean_opacity")
     if opacity is not None and not 0 <= opacity <= 1:

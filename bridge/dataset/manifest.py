@@ -6,6 +6,7 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Annotated, Any, Literal
 
 import pyarrow as pa
@@ -54,10 +55,15 @@ class ShardResult:
     trajectories: int
     by_blur_level: Mapping[str, int]
     rejections: tuple[Rejection, ...] = ()
+    adjustments: tuple[Adjustment, ...] = ()
 
     @classmethod
     def of(
-        cls, record: ShardRecord, table: pa.Table, rejections: Iterable[Rejection] = ()
+        cls,
+        record: ShardRecord,
+        table: pa.Table,
+        rejections: Iterable[Rejection] = (),
+        adjustments: Iterable[Adjustment] = (),
     ) -> ShardResult:
         """Summed up of the rows of a shard."""
         labelled = table.filter(pc.is_valid(table["object_id"]))
@@ -68,6 +74,7 @@ class ShardResult:
             len(pairs),
             Counter(map(str, table["blur_level"].fill_null(0).to_pylist())),
             tuple(rejections),
+            tuple(adjustments),
         )
 
 
@@ -101,6 +108,12 @@ class Manifest:
             for rejection in self.shards[path].rejections:
                 unique[rejection.reason, rejection.item] = rejection
         return tuple(unique.values())
+
+    @property
+    def all_adjustments(self) -> tuple[Adjustment, ...]:
+        """Every adjusted input, those of the shards included, in a stable order."""
+        shards = (self.shards[path].adjustments for path in sorted(self.shards))
+        return tuple(chain(self.adjustments, *shards))
 
     def counts(self) -> dict[str, dict[str, Any]]:
         """Rows, objects, trajectories and rows by blur level, per split."""
@@ -160,6 +173,7 @@ class _Shard(ShardRecord):
     trajectories: WholeNumber
     by_blur_level: dict[_Level, WholeNumber]
     rejected_items: tuple[Rejection, ...]
+    adjusted_items: tuple[Adjustment, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,7 +201,7 @@ def _file_of(manifest: Manifest) -> _File:
         counts=manifest.counts(),
         rejected=_count_reasons(manifest.all_rejections),
         rejected_items=manifest.rejections,
-        adjusted=_count_reasons(manifest.adjustments),
+        adjusted=_count_reasons(manifest.all_adjustments),
         adjusted_items=manifest.adjustments,
         shards=tuple(_to_file(manifest.shards[path]) for path in sorted(manifest.shards)),
     )
@@ -200,13 +214,19 @@ def _to_file(result: ShardResult) -> _Shard:
         trajectories=result.trajectories,
         by_blur_level=dict(result.by_blur_level),
         rejected_items=result.rejections,
+        adjusted_items=result.adjustments,
     )
 
 
 def _from_file(shard: _Shard) -> ShardResult:
     record = ShardRecord(shard.path, shard.split, shard.rows, shard.bytes, shard.sha256)
     return ShardResult(
-        record, shard.objects, shard.trajectories, shard.by_blur_level, shard.rejected_items
+        record,
+        shard.objects,
+        shard.trajectories,
+        shard.by_blur_level,
+        shard.rejected_items,
+        shard.adjusted_items,
     )
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from bridge.common.images import decode
+from bridge.common.light import light_to_srgb, srgb_to_light
 from bridge.simulator.renderers.lighting import GAMMA, Lamp, Lighting
 
 JPEG_QUALITY = (25, 85)
@@ -78,13 +79,13 @@ def add_sensor_noise(image: np.ndarray, level: float, rng: np.random.Generator) 
         level: standard deviation at mid-grey in display values 0..255.
         rng: source of the noise.
     """
-    table = _srgb_to_linear(np.arange(256, dtype=np.float32) / 255)
-    middle = _srgb_to_linear(np.array([_MID_GREY - 0.01, _MID_GREY, _MID_GREY + 0.01]))
+    table = srgb_to_light(np.arange(256, dtype=np.float32) / 255)
+    middle = srgb_to_light(np.array([_MID_GREY - 0.01, _MID_GREY, _MID_GREY + 0.01]))
     variance = (level / 255 * (middle[2] - middle[0]) / 0.02) ** 2
     shot = (1 - _READ_SHARE) * variance / middle[1]
     deviation = np.sqrt(shot * table + _READ_SHARE * variance).astype(np.float32)
     noise = rng.standard_normal(image.shape, np.float32)
-    return _eight_bit(_linear_to_srgb(np.clip(table[image] + deviation[image] * noise, 0, 1)))
+    return _eight_bit(light_to_srgb(np.clip(table[image] + deviation[image] * noise, 0, 1)))
 
 
 def add_jpeg_artefacts(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -94,14 +95,6 @@ def add_jpeg_artefacts(image: np.ndarray, rng: np.random.Generator) -> np.ndarra
     quality = int(rng.integers(low, high, endpoint=True))
     Image.fromarray(image).save(buffer, "JPEG", quality=quality, subsampling="4:2:0")
     return decode(buffer.getvalue())
-
-
-def _srgb_to_linear(display: np.ndarray) -> np.ndarray:
-    return np.where(display <= 0.04045, display / 12.92, ((display + 0.055) / 1.055) ** 2.4)
-
-
-def _linear_to_srgb(light: np.ndarray) -> np.ndarray:
-    return np.where(light <= 0.0031308, light * 12.92, 1.055 * light ** (1 / 2.4) - 0.055)
 
 
 def _eight_bit(display: np.ndarray) -> np.ndarray:

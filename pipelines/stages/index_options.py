@@ -55,6 +55,8 @@ class BuildIndexConfig:
     seed: WholeNumber = 0
     """Of the selection of queries and database."""
     index: tyro.conf.OmitArgPrefixes[IndexOptions] = field(default_factory=IndexOptions)
+    export: tuple[str, ...] = ()
+    """Vector databases to write the rows of the finished index to: lancedb:URI, milvus:URI."""
     num_workers: Count | None = None
     """Processes that embed; default: one per GPU, or per CPU."""
     use_gpu: bool | None = None

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bridge.common.files import BROKEN, HIDDEN, LINKED_TWICE, UNPRINTABLE, Folders, shown
+from bridge.common.files import BROKEN, HIDDEN, LINKED_TWICE, UNPRINTABLE, Folders, natural, shown
 
 
 def touch(folder: Path, *names: str) -> None:
@@ -71,6 +71,10 @@ def test_folders_that_cannot_be_read_are_counted(tmp_path: Path) -> None:
     assert found(folders) == ["b.jpg"]
     assert folders.passed_over == {BROKEN: 1}
     (tmp_path / "shut").chmod(0o700)
+
+
+def test_names_are_sorted_as_people_sort_them() -> None:
+    assert sorted(["a10", "A2", "a1/b", "7", "b"], key=natural) == ["7", "a1/b", "A2", "a10", "b"]
 
 
 def test_a_screenshot_of_macos_counts(tmp_path: Path) -> None:

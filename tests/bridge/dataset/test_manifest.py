@@ -5,6 +5,7 @@ import io
 import json
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -226,7 +227,7 @@ def test_whatever_is_damaged_is_refused_in_a_sentence_or_is_not_needed(data: st.
         other = strange.filter(lambda new: type(new) is not type(old) and new != old)
         holder[place[-1]] = data.draw(other)
     if refusal_of(json.dumps(damaged).encode(), place[0]) is None:
-        optional = place[0] in (*DERIVED, "config") or place[-1] == "detail"
+        optional = place[0] in (*DERIVED, "config") or place[-1] in ("detail", "adjusted_items")
         assert optional or (deleted and isinstance(place[-1], int | str) and is_free(place))
 
 
@@ -236,6 +237,17 @@ def test_torn_files_are_refused_in_a_sentence(length: int, tail: bytes) -> None:
     text = json.dumps(WHOLE.to_json()).encode()
     refusal = refusal_of(text[: length % len(text)] + tail)
     assert refusal is not None
+
+
+def test_what_was_adjusted_in_shards_is_counted(tmp_path: Path) -> None:
+    first = replace(
+        result(0), adjustments=(Adjustment("steppy", "a/0"), Adjustment("steppy", "b/0"))
+    )
+    manifest = replace(WHOLE.with_shards([first]), adjustments=(Adjustment("simplified", "a"),))
+    manifest.save(str(tmp_path))
+    assert load_manifest(str(tmp_path)) == manifest
+    assert manifest.to_json()["adjusted"] == {"simplified": 1, "steppy": 2}
+    assert [one.item for one in manifest.all_adjustments] == ["a", "a/0", "b/0"]
 
 
 def test_written_json_is_the_contract(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""Videos as a DATASET: consecutive frames averaged into blurred images, and where things move."""
