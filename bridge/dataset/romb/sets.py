@@ -221,4 +221,3 @@ def refuse_shared(synthetic: PublishedSet, distractors: PublishedSet) -> None:
             f"The distractors share {len(shared)} objects with the synthetic set, e.g. "
             f"{min(shared)}."
         )
-
