@@ -4,6 +4,9 @@ python pipelines/search.py --images a.jpg photos/ --top 20
 python pipelines/search.py --images photos/ --blur-levels 1 2 --html found.html
 python pipelines/search.py --index indexes/mine --images a.jpg --json
 python pipelines/search.py --images a.jpg --rerank superglobal
+python pipelines/search.py --photos PHOTOS --model runs/bridge/model --images a.jpg
+
+With --photos a folder of photos is imported and indexed first, or what was added to it since.
 """
 
 from __future__ import annotations
@@ -44,6 +47,10 @@ class SearchConfig:
     """Pictures to search with, and folders with such; `./-a.jpg` for a name with a dash first."""
     index: str = "indexes/bridge"
     """The index to search."""
+    photos: str | None = None
+    """Search a folder of photos instead."""
+    library: str | None = None
+    """Where copies and index of --photos are kept; default: a folder of the user's cache."""
     top: Count = TOP
     """Results per picture."""
     blur_levels: tuple[Annotated[int, Ge(1), Le(10)], ...] = ()
@@ -51,7 +58,8 @@ class SearchConfig:
     objects: tuple[str, ...] = ()
     """Only results that show these objects."""
     model: str | None = None
-    """The model that built the index, where it is no longer where it was then."""
+    """The model that built the index, where it is no longer where it was then; with --photos, the
+    model to embed them with."""
     device: str = "cpu"
     """Where to embed, e.g. cuda."""
     rerank: RerankName = "none"
@@ -67,6 +75,8 @@ class SearchConfig:
 
     def __post_init__(self) -> None:
         check(self)
+        if self.library is not None and self.photos is None:
+            raise InputError("`library` is that of `photos`: give both.")
 
 
 def run(config: SearchConfig) -> list[dict[str, Any]]:
@@ -86,11 +96,17 @@ def run(config: SearchConfig) -> list[dict[str, Any]]:
         storage.prepare_file(config.html)
     for note in passed_over:
         print(f"passed over: {note}", file=sys.stderr)
+    index = config.index
+    if config.photos is not None:
+        from pipelines.stages.photo_library import up_to_date
+
+        with contextlib.redirect_stdout(sys.stderr):
+            index = up_to_date(config.photos, config.model, config.library)
     from bridge.index.searcher import Searcher
 
     threads = os.cpu_count() or 1
     searcher = Searcher(
-        config.index,
+        index,
         model=config.model,
         device=config.device,
         threads=threads,
@@ -111,7 +127,7 @@ def run(config: SearchConfig) -> list[dict[str, Any]]:
     if config.html is not None:
         from bridge.web.gallery import gallery_page
 
-        storage.write_bytes(config.html, gallery_page(rows, config.index).encode())
+        storage.write_bytes(config.html, gallery_page(rows, config.photos or index).encode())
         print(f"written: {config.html}", file=sys.stderr)
     _report_unreadable(found)
     return entries

@@ -2,6 +2,9 @@
 
 python pipelines/serve.py --index indexes/bridge
 python pipelines/serve.py --index indexes/bridge --port 8080 --replicas 4 --gpu
+python pipelines/serve.py --photos PHOTOS --model runs/bridge/model
+
+With --photos a folder of photos is imported and indexed first, or what was added to it since.
 """
 
 from __future__ import annotations
@@ -12,7 +15,8 @@ import logging
 import signal
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import PurePath
 from typing import Annotated
 from urllib.request import ProxyHandler, build_opener
 
@@ -37,8 +41,13 @@ class ServeConfig:
 
     index: str = "indexes/bridge"
     """The index to search."""
+    photos: str | None = None
+    """Search a folder of photos instead, whatever lies in it at the start."""
+    library: str | None = None
+    """Where copies and index of --photos are kept; default: a folder of the user's cache."""
     model: str | None = None
-    """The model that built the index, where it is no longer where it was then."""
+    """The model that built the index, where it is no longer where it was then; with --photos, the
+    model to embed them with."""
     host: str = "127.0.0.1"
     """Address to listen on; 0.0.0.0 lets other machines in, without any authentication."""
     port: Annotated[int, Ge(1), Le(65535)] = 8000
@@ -72,6 +81,8 @@ class ServeConfig:
 
     def __post_init__(self) -> None:
         check(self)
+        if self.library is not None and self.photos is None:
+            raise InputError("`library` is that of `photos`: give both.")
 
 
 def run(config: ServeConfig) -> None:
@@ -97,7 +108,7 @@ def service(config: ServeConfig) -> Iterator[str]:
         InputError: no finished index or not its model, an address that cannot be used, or more
             replicas than fit into the cluster.
     """
-    options = service_options(config)
+    options = service_options(_with_photos(config))
     # What takes seconds to import is imported once index, model and address have been checked.
     from pipelines.stages.page import listen, page, serving
 
@@ -129,6 +140,21 @@ def service(config: ServeConfig) -> Iterator[str]:
             serve.shutdown()
 
 
+def _with_photos(config: ServeConfig) -> ServeConfig:
+    """The same service, of the index of the photos that it names."""
+    if config.photos is None:
+        return config
+    from pipelines.stages.photo_library import require_model, up_to_date
+
+    require_model(config.model)
+    from pipelines.stages.page import listen
+
+    # Before a long import.
+    listen(config.host, config.port).close()
+    index = up_to_date(config.photos, config.model, config.library, config.num_cpus)
+    return replace(config, index=index)
+
+
 def service_options(config: ServeConfig) -> ServiceOptions:
     """What the deployments need to know, checked; InputError as `service`."""
     from bridge.index.folder import model_of, open_index_manifest
@@ -140,6 +166,7 @@ def service_options(config: ServeConfig) -> ServiceOptions:
 
     open_search_index(index, manifest)
     return ServiceOptions(
+        title=PurePath(storage.absolute(config.photos or index)).name,
         index=index,
         model=model,
         replicas=config.replicas,

@@ -139,6 +139,17 @@ def without_column(shard: ShardResult, folder: Path, column: str) -> ShardResult
     )
 
 
+def write_photos(folder: Path, *names: str, size: tuple[int, int] = (24, 32)) -> None:
+    """Write pictures that differ, of the formats that Pillow takes the names for."""
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        number = int.from_bytes(name.encode()[-8:], "little") % 2**31
+        drawn = Image.fromarray(picture(number, 1, size, np.random.default_rng(number)))
+        kinds = {".png": "PNG", ".gif": "GIF", ".webp": "WEBP"}
+        drawn.save(path, kinds.get(path.suffix.lower(), "JPEG"))
+
+
 def make_meshes(folder: Path, objects: dict[str, int], seed: int = 0) -> None:
     """Write textured boxes as `<category>/<number>.glb`, each with proportions of its own."""
     rng = np.random.default_rng(seed)

@@ -20,6 +20,7 @@ from bridge.web.uploads import Limits
 from pipelines.build_index import BuildIndexConfig
 from pipelines.demo import DemoConfig
 from pipelines.evaluate import EvaluateConfig
+from pipelines.import_photos import ImportPhotosConfig
 from pipelines.import_romb import ImportRombConfig
 from pipelines.import_videos import ImportVideosConfig
 from pipelines.search import SearchConfig
@@ -76,6 +77,7 @@ COMMANDS = (
     BuildIndexConfig,
     DemoConfig,
     EvaluateConfig,
+    ImportPhotosConfig,
     ImportRombConfig,
     ImportVideosConfig,
     SearchConfig,
@@ -109,6 +111,11 @@ def test_every_option_sets_one_field() -> None:
         (DemoConfig, {"image_size": (8, 80)}, "--image-size must be at least 16, not 8."),
         (EvaluateConfig, {"seed": -1}, "--seed must be at least 0, not -1."),
         (EvaluateConfig, {"galleries_per_level": -1}, "--galleries-per-level must be at least 0,"),
+        (ImportPhotosConfig, {"photos": "", "queries": 2.0}, "--queries must be at most 1, not 2"),
+        (ImportPhotosConfig, {"photos": "", "max_side": 4}, "--max-side must be at least 16,"),
+        (ImportPhotosConfig, {"photos": "", "table": "t", "layout": "flat"}, "--table says what"),
+        (SearchConfig, {"images": (), "library": "l"}, "--library is that of --photos"),
+        (ServeConfig, {"library": "l"}, "--library is that of --photos"),
         (ImportRombConfig, {"seed": -1}, "--seed must be at least 0, not -1."),
         (ImportRombConfig, {"max_rejected": 2.0}, "--max-rejected must be at most 1, not 2.0."),
         (SearchConfig, {"images": (), "top": 0}, "--top must be at least 1, not 0."),

@@ -155,6 +155,11 @@ def without_addresses(text: str) -> str:
     return _ADDRESS.sub("", text)
 
 
+def is_upright(picture: Image.Image) -> bool:
+    """Whether a picture is shown as it is stored."""
+    return _orientation(picture) == 1
+
+
 def _orientation(picture: Image.Image) -> int:
     """How the camera was held; 1 is upright, and stands for what is not known."""
     # Pillow brings TIFF upright of its own, and decodes a PNG without EXIF data to ask for them.
@@ -164,6 +169,15 @@ def _orientation(picture: Image.Image) -> int:
         return int(picture.getexif().get(_ORIENTATION, 1))
     except Exception:  # Pillow's parsers raise whatever they run into.
         return 1
+
+
+def thumbnail(data: Encoded, side: int = 96) -> bytes:
+    """A picture that `decode` takes, as a JPEG whose longer side has at most `side` pixels."""
+    picture = Image.fromarray(decode(data, at_least=(side, side)))
+    picture.thumbnail((side, side))
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=80)
+    return buffer.getvalue()
 
 
 def decode_batch(encoded: Sequence[Encoded | None], out: np.ndarray) -> dict[int, str]:

@@ -52,7 +52,10 @@ class ShardReport:
 
 
 def verify_shard(
-    result: ShardResult, dataset: str, image_size: tuple[int, int] | None
+    result: ShardResult,
+    dataset: str,
+    image_size: tuple[int, int] | None,
+    simulated: bool = True,
 ) -> ShardReport:
     """Check one shard: file, columns, identifiers, labels, and a sample of its images.
 
@@ -60,6 +63,7 @@ def verify_shard(
         result: what the manifest says of it.
         dataset: its folder.
         image_size: (H, W) that the images should have; None where they may differ.
+        simulated: whether names and windows are those of the simulator, but for real images.
     """
     path = result.record.path
     try:
@@ -74,11 +78,14 @@ def verify_shard(
     if not is_shard_schema(table.schema):
         names = ", ".join(table.schema.names)
         return ShardReport(path, problems=(*problems, f"has other columns or types: {names}"))
+    # Real images have names, windows and levels of their own, BL^r.
+    is_real = result.record.split == REAL_SPLIT
+    named = simulated and not is_real
     images = table["image"].combine_chunks()
     rows = table.drop_columns(["image"]).to_pylist()
     problems += _count_problems(result, rows)
     problems += first_of_each(
-        problem for row in rows for problem in _row_problems(row, result.record.split)
+        problem for row in rows for problem in _row_problems(row, named, is_real)
     )
     chosen = rng_for(0, path).permutation(len(rows))[:DECODED_PER_SHARD]
     problems += first_of_each(
@@ -129,12 +136,11 @@ def _short(value: Any) -> str:
     return text if len(text) <= 120 else f"{text[:117]}..."
 
 
-def _row_problems(row: Mapping[str, Any], split: str) -> Iterable[str]:
-    """Where a row contradicts itself or the definition of its labels."""
+def _row_problems(row: Mapping[str, Any], named: bool, is_real: bool) -> Iterable[str]:
+    """Where a row contradicts itself or the definition of its labels, or is not named by them."""
     name, object_id = row["image_id"], row["object_id"]
     severity, level = row["blur_severity"], row["blur_level"]
-    # Real images have names, windows and levels of their own, BL^r.
-    if split != REAL_SPLIT and object_id is not None:
+    if named and object_id is not None:
         if name != image_id(object_id, row["trajectory"], row["window"]):
             yield f"an image id is not that of its object, trajectory and window: {name}"
         if not 0 <= row["window"] <= NUM_WINDOWS:
@@ -145,7 +151,7 @@ def _row_problems(row: Mapping[str, Any], split: str) -> Iterable[str]:
         yield f"a blur level lies outside 1..{NUM_LEVELS}: {level} of {name}"
     if severity is not None and not 0 <= severity <= 1:
         yield f"a blur severity lies outside 0..1: {severity} of {name}"
-    elif severity is not None and split != REAL_SPLIT and blur_level(severity) != level:
+    elif severity is not None and not is_real and blur_level(severity) != level:
         yield f"a blur level is not that of its blur severity: {level}, {severity} of {name}"
     opacity = row.get("mean_opacity")
     if opacity is not None and not 0 <= opacity <= 1:

@@ -34,6 +34,7 @@ from bridge.common.record import (
 )
 from bridge.dataset.labels import boxes_of
 from bridge.dataset.roles import DATABASE, DISTRACTOR
+from bridge.dataset.schema import IMAGE
 from bridge.dataset.shards import encode_parquet
 from bridge.model.folder import model_sha256
 
@@ -52,13 +53,15 @@ _REMEDY = "delete it and run build_index.py again"
 ROWS_PER_GROUP = 4096
 
 
-def descriptor_schema(dimension: int) -> pa.Schema:
+def descriptor_schema(dimension: int, thumbnails: bool = False) -> pa.Schema:
     """Columns of the descriptor parts, for descriptors of `dimension` numbers.
 
     `object_id` and `blur_level` are null where unknown; `split` is that of the dataset; `shard` and
     `row` say where the image can be read again; `predicted_*` are what the blur head and the
-    localisation head say, null without them.
+    localisation head say, null without them; `thumbnail` is a small picture, for programs that
+    show the rows.
     """
+    pictures = [pa.field("thumbnail", IMAGE)] if thumbnails else []
     box = pa.list_(pa.float32(), 4)
     return pa.schema(
         [
@@ -74,6 +77,7 @@ def descriptor_schema(dimension: int) -> pa.Schema:
             ("predicted_bbox", box),
             ("shard", pa.string()),
             ("row", pa.int64()),
+            *pictures,
         ]
     )
 
@@ -104,6 +108,8 @@ class IndexManifest:
     """Content hash by path, of the dataset and of the distractors."""
     seed: int
     """Of the selection of queries and database, where it is drawn."""
+    thumbnails: bool = False
+    """Whether its parts have small pictures."""
     precision: Literal["float32", "bfloat16", ""] = "float32"
     """In which the network computed; empty until it is known where it computes."""
     selections: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -122,11 +128,12 @@ class IndexManifest:
         return model | {"datasets": hashes, "seed": self.seed} | self._recorded()
 
     def _recorded(self) -> dict[str, Any]:
-        """Hashes of the selections that datasets bring; what is drawn follows from the seed."""
+        """What not every index has: hashes of selections that datasets bring, and thumbnails."""
         hashes = {
             content: used["sha256"] for content, used in self.selections.items() if "sha256" in used
         }
-        return {"selections": dict(sorted(hashes.items()))} if hashes else {}
+        recorded: dict[str, Any] = {"selections": dict(sorted(hashes.items()))} if hashes else {}
+        return recorded | ({"thumbnails": True} if self.thumbnails else {})
 
     def same_images(self, other: IndexManifest) -> bool:
         """Whether two indexes hold the same images in the same roles."""
@@ -321,7 +328,7 @@ def open_part(index: str, part: PartRecord, dimension: int) -> Iterator[pq.Parqu
         pq.ParquetFile(file) as parquet,
     ):
         shape = parquet.metadata.num_rows, parquet.schema_arrow.remove_metadata()
-        if shape != (part.rows, descriptor_schema(dimension)):
+        if shape not in [(part.rows, descriptor_schema(dimension, t)) for t in (False, True)]:
             raise ValueError("other rows or columns than its manifest says")
         yield parquet
 
@@ -343,7 +350,7 @@ def descriptor_matrix(table: pa.Table) -> np.ndarray:
 def read_descriptors(index: str, manifest: IndexManifest) -> Descriptors:
     """All rows of an index, in the order of its parts; InputError as `read_part`."""
     tables = [descriptor_schema(manifest.dimension).empty_table()]
-    tables += [read_part(index, part) for part in manifest.parts]
+    tables += [read_part(index, part, tables[0].column_names) for part in manifest.parts]
     for part, table in zip(manifest.parts, tables[1:], strict=True):
         if table.schema != tables[0].schema:
             path = storage.join(index, part.path)

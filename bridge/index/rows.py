@@ -41,5 +41,5 @@ class RowReader:
 
     def _read_group(self, part: int, group: int) -> dict[str, list[Any]]:
         with open_part(self._index, self._parts[part], self._dimension) as parquet:
-            names = [name for name in parquet.schema_arrow.names if name != "descriptor"]
+            names = [n for n in parquet.schema_arrow.names if n not in ("descriptor", "thumbnail")]
             return checked(parquet.read_row_group(group, columns=names)).to_pydict()

@@ -12,6 +12,8 @@ from bridge.dataset.manifest import MANIFEST, Manifest, load_manifest
 
 CATALOGUE = "catalogue"
 """In the config of a manifest: the hash of what lay in the folders that the options name."""
+PASSED_OVER = "passed_over"
+"""Likewise: how many files there were that are no input, by reason."""
 
 
 def earlier_manifest(
@@ -31,7 +33,8 @@ def earlier_manifest(
         return None
     manifest = load_manifest(folder)
     recorded = {**later, **manifest.config}
-    found = {name: value for name, value in recorded.items() if name != CATALOGUE}
+    seen = (CATALOGUE, PASSED_OVER)
+    found = {name: value for name, value in recorded.items() if name not in seen}
     refuse_difference(folder, "a dataset made with another configuration", found, options)
     return manifest
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 import bridge
 from bridge.common import storage
+from bridge.common.images import thumbnail
 from bridge.dataset.labels import Labels
 from bridge.index.folder import (
     PartRecord,
@@ -32,6 +33,7 @@ class EmbedOptions:
     batch_size: int | None
     num_workers: int | None
     use_gpu: bool
+    thumbnails: bool = False
 
 
 def embed_parts(parts: Sequence[Part], out: str, options: EmbedOptions) -> Iterator[PartRecord]:
@@ -80,10 +82,15 @@ class Embedder:
                 threads=self._threads,
                 precision=self._options.precision,
             )
-        return _write(self._out, part, labels, embedded)
+        thumbnails = None
+        if self._options.thumbnails:
+            thumbnails = [thumbnail(images[row]) for row in embedded.rows]
+        return _write(self._out, part, labels, embedded, thumbnails)
 
 
-def _write(out: str, part: Part, labels: Labels, embedded: Embedded) -> PartRecord:
+def _write(
+    out: str, part: Part, labels: Labels, embedded: Embedded, thumbnails: list[bytes] | None
+) -> PartRecord:
     kept = labels.take(embedded.rows)
     dimension = embedded.descriptors.shape[1]
     columns = {
@@ -102,9 +109,12 @@ def _write(out: str, part: Part, labels: Labels, embedded: Embedded) -> PartReco
         "shard": [storage.join(kept.dataset, kept.shards[i]) for i in kept.shard],
         "row": kept.row,
     }
+    if thumbnails is not None:
+        columns["thumbnail"] = [{"bytes": data, "path": None} for data in thumbnails]
+    schema = descriptor_schema(dimension, thumbnails is not None)
     unreadable = {labels.image_id[row].as_py(): why for row, why in embedded.unreadable.items()}
     record = replace(part.record, unreadable=unreadable)
-    return write_part(out, record, pa.table(columns, schema=descriptor_schema(dimension)))
+    return write_part(out, record, pa.table(columns, schema=schema))
 
 
 def _nullable(values: np.ndarray | None, length: int = 0) -> pa.Array:

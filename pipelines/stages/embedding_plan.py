@@ -101,6 +101,7 @@ def plan_parts(
     model_hash: str,
     precision: str,
     *,
+    thumbnails: bool = False,
     check: bool = True,
 ) -> Iterator[Part]:
     """The images to embed, in units of work that follow from datasets, seed and model alone.
@@ -110,6 +111,7 @@ def plan_parts(
         seed: of what is drawn of them.
         model_hash: of the MODEL.
         precision: in which the network computes.
+        thumbnails: whether parts have small pictures.
         check: compare each shard with the hash in its manifest where it is read.
 
     Raises:
@@ -121,7 +123,8 @@ def plan_parts(
             paths = paths_of_split(manifest, split)
             for number, places in enumerate(_cut(blocks)):
                 images = storage.sha256(places.tobytes())
-                key = storage.sha256_json([model_hash, precision, content, split, role, images])
+                content_of = [model_hash, precision, content, split, role, images]
+                key = storage.sha256_json(content_of + ["thumbnails"] * thumbnails)
                 name = f"descriptors/{split}-{role}-{content[:8]}-{number:05d}.parquet"
                 part = part_of(PartRecord(name, role, 0, "", key), path, split, paths, places)
                 yield replace(part, digests=digests_of(manifest, part.shards)) if check else part

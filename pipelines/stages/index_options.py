@@ -65,6 +65,8 @@ class BuildIndexConfig:
     """In which the network computes; default: bfloat16 on GPUs, float32 on CPUs."""
     batch_size: Count | None = None
     """Images per forward pass; default: 64, on CPUs fewer where they are large."""
+    thumbnails: bool = False
+    """Keep a picture of 96 pixels beside each descriptor, for programs that show the rows."""
     trust_data: bool = False
     """Take shards as they are, without comparing them with the hashes in their manifest."""
     max_rejected: Share = 0.01

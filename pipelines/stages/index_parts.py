@@ -40,12 +40,24 @@ def embed_missing(manifest: IndexManifest, config: BuildIndexConfig, out: str) -
     precision: Precision = manifest.precision or ("bfloat16" if use_gpu else "float32")
     manifest = replace(manifest, precision=precision)
     check = not config.trust_data
-    planned = plan_parts(manifests, manifest.seed, manifest.model_hash, precision, check=check)
+    planned = plan_parts(
+        manifests,
+        manifest.seed,
+        manifest.model_hash,
+        precision,
+        thumbnails=manifest.thumbnails,
+        check=check,
+    )
     parts = list(planned)
     if DATABASE not in {part.record.role for part in parts}:
         raise too_few(config)
     options = EmbedOptions(
-        manifest.model, precision, config.batch_size, config.num_workers, use_gpu
+        manifest.model,
+        precision,
+        config.batch_size,
+        config.num_workers,
+        use_gpu,
+        manifest.thumbnails,
     )
     records = _finish_parts(manifest, parts, options, out)
     manifest = replace(manifest, parts=[records[part.record.key] for part in parts])

@@ -45,6 +45,7 @@ def asked_for(config: BuildIndexConfig, out: str, found: IndexManifest | None) -
         datasets=datasets,
         seed=config.seed,
         selections=drawn,
+        thumbnails=config.thumbnails,
         precision=config.precision or (found.precision if found else ""),
     )
     if found is None:

@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import PurePath
 from typing import Any
 
 import uvicorn
@@ -48,7 +47,7 @@ def page(options: ServiceOptions, model: DeploymentHandle) -> FastAPI:
         return found
 
     return create_app(
-        PurePath(options.index).name,
+        options.title,
         manifest,
         Catalogue(options.index, manifest),
         search,

@@ -12,9 +12,11 @@ from bridge.web.limits import Limits
 class ServiceOptions:
     """What the processes need to know; paths are absolute, times in seconds.
 
-    `most_bytes` is of the pictures of all requests at one time.
+    `title` is what the page calls the index; `most_bytes` is of the pictures of all requests at one
+    time.
     """
 
+    title: str
     index: str
     model: str
     replicas: int

@@ -13,6 +13,7 @@ from typing import Any
 from bridge.common.errors import InputError
 from bridge.common.manifest_writer import ManifestWriter
 from bridge.common.progress import progress
+from bridge.dataset.card import write_card
 from bridge.dataset.manifest import Manifest, Rejection, ShardResult
 from pipelines.stages import engine
 
@@ -75,7 +76,7 @@ def make_missing(
     folder: str,
     manifest: Manifest,
     shards: Shards,
-    work: Callable[..., ShardResult],
+    work: Callable[..., Any],
     *shared: Any,
     gpus: float = 0,
     actors: engine.Actors | None = None,
@@ -87,7 +88,8 @@ def make_missing(
         folder: of the dataset, claimed by this command.
         manifest: what there is of it.
         shards: what there is to make.
-        work: makes the shard of a unit.
+        work: makes the shard of a unit: a function or, with `actors`, a class as in `engine.run`
+            whose results are `ShardResult`s.
         shared: arguments that all units have in common.
         gpus, actors: as in `engine.run`.
 
@@ -121,7 +123,8 @@ def _example(result: ShardResult, losses: Losses) -> str:
 
 
 def finish(folder: str, manifest: Manifest) -> Manifest:
-    """Declare a dataset complete, all of whose shards are there."""
+    """Declare a dataset complete, all of whose shards are there, and write its card."""
+    write_card(folder, manifest)
     manifest = manifest.finished()
     manifest.save(folder)
     return manifest

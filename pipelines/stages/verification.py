@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
 from bridge.common import storage
 from bridge.common.chance import rng_for
 from bridge.common.errors import InputError
 from bridge.common.files import shown
 from bridge.common.progress import progress
+from bridge.dataset.card import CARD, write_card
 from bridge.dataset.checks import ShardReport, doubles_between, verify_manifest, verify_shard
 from bridge.dataset.manifest import MANIFEST, Manifest, load_manifest
 from bridge.simulator import Backgrounds
+from bridge.simulator.config import Kind
 from bridge.synthesis.render_again import verify_rendering
 from bridge.synthesis.shard import renderer_for
 from pipelines.stages import cluster, engine
@@ -48,16 +50,20 @@ def verify(dataset: str, num_cpus: int | None) -> bool:
     print(f"  images: {sum(r.decoded for r in reports):,} decoded")
     print(f"  simulated again: {rendered}")
     print(f"  problems: {len(problems) or 'none'}")
+    if not problems and not storage.exists(storage.join(folder, CARD)):
+        write_card(folder, manifest)
+        print(f"  card: {CARD} was missing and is there now")
     return not problems
 
 
 def check_shards(folder: str, manifest: Manifest) -> list[ShardReport]:
     """Look into every shard, in parallel; reports in the order of their paths."""
     image_size = _image_size(manifest.config)
+    simulated = manifest.kind in get_args(Kind)
     reports = []
     with progress("verify", len(manifest.shards), "shards") as counter:
         results = list(manifest.shards.values())
-        for report in engine.run(verify_shard, results, folder, image_size):
+        for report in engine.run(verify_shard, results, folder, image_size, simulated):
             reports.append(report)
             counter.advance()
     return sorted(reports, key=lambda report: report.path)

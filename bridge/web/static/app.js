@@ -230,10 +230,13 @@ async function begin() {
     if (!response.ok) return showError(await reason(response));
     const index = await response.json();
     state.limits = index.limits;
-    $("about").textContent = `Index ${index.name}: ${index.images.toLocaleString("en")} images of ` +
-      `${index.objects.toLocaleString("en")} objects, ${index.search_type} search` +
+    const objects = index.objects ? ` of ${index.objects.toLocaleString("en")} objects` : "";
+    $("about").textContent = `${index.name}: ${index.images.toLocaleString("en")} images` +
+      `${objects}, ${index.search_type} search` +
       (index.rerank ? `, re-ranked by ${index.rerank}` : "");
     $("limits").textContent = `JPEG, PNG or WebP, up to ${index.limits.megabytes} MB`;
+    // Unlabelled photos show nothing that could be asked for by name.
+    $("object").parentElement.hidden = !index.objects;
     filters(index);
     examples(index.examples);
     suggest();
