@@ -210,5 +210,8 @@ def _sorted_rows(rows: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def distractor_rows(blur_level: np.ndarray) -> np.ndarray:
-    """Distractors: every image of the blur levels 1..6, int64 [rows]; levels are int [N]."""
+    """Distractors: every image of the blur levels 1..6 or of an unknown one, int64 [rows].
+
+    Levels are int [N], 0 where unknown.
+    """
     return np.flatnonzero(blur_level <= BLUR_LEVELS)
