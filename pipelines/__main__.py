@@ -24,6 +24,7 @@ NAME = "bridge-retrieval"
 GROUPS = {
     "the whole chain, small": ("demo",),
     "meshes and photos -> DATASET": ("synthesize", "import-photos"),
+    "what the paper published -> DATASET": ("import-romb",),
     "videos -> DATASET": ("import-videos",),
     "DATASET -> MODEL": ("train", "tune"),
     "MODEL -> files for other programs": ("export",),

@@ -35,6 +35,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bridge.common.progress import progress
 from tests import fuzz_subjects
 from tests.fuzz_damage import damage
 from tests.fuzz_subjects import SUBJECTS
@@ -129,10 +130,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         fuzz_subjects.import_all()
         started, done = time.monotonic(), []
         numbers = range(args.first, args.first + args.tries)
-        for one in tries(names, Path(folder) / "sound", numbers, args.seed):
-            done.append(one)
-            if args.show or one.outcome in FAULTS:
-                print(f"{one.subject} {one.number} {one.outcome}: {one.detail}", flush=True)
+        with progress("fuzz", args.tries, "tries") as counter:
+            for one in tries(names, Path(folder) / "sound", numbers, args.seed):
+                done.append(one)
+                counter.advance()
+                if args.show or one.outcome in FAULTS:
+                    print(f"{one.subject} {one.number} {one.outcome}: {one.detail}", flush=True)
     _print_table(done, names)
     print(f"{len(done)} tries in {time.monotonic() - started:.0f} s, seed {args.seed}")
     return int(any(one.outcome in FAULTS for one in done))

@@ -21,6 +21,7 @@ from pipelines.build_index import BuildIndexConfig
 from pipelines.demo import DemoConfig
 from pipelines.evaluate import EvaluateConfig
 from pipelines.import_photos import ImportPhotosConfig
+from pipelines.import_romb import ImportRombConfig
 from pipelines.import_videos import ImportVideosConfig
 from pipelines.search import SearchConfig
 from pipelines.search_video import SearchVideoConfig
@@ -77,6 +78,7 @@ COMMANDS = (
     DemoConfig,
     EvaluateConfig,
     ImportPhotosConfig,
+    ImportRombConfig,
     ImportVideosConfig,
     SearchConfig,
     SearchVideoConfig,
@@ -114,6 +116,8 @@ def test_every_option_sets_one_field() -> None:
         (ImportPhotosConfig, {"photos": "", "table": "t", "layout": "flat"}, "--table says what"),
         (SearchConfig, {"images": (), "library": "l"}, "--library is that of --photos"),
         (ServeConfig, {"library": "l"}, "--library is that of --photos"),
+        (ImportRombConfig, {"seed": -1}, "--seed must be at least 0, not -1."),
+        (ImportRombConfig, {"max_rejected": 2.0}, "--max-rejected must be at most 1, not 2.0."),
         (SearchConfig, {"images": (), "top": 0}, "--top must be at least 1, not 0."),
         (SearchConfig, {"images": (), "blur_levels": (0,)}, "--blur-levels must be at least 1,"),
         (SearchConfig, {"images": (), "blur_levels": (11,)}, "--blur-levels must be at most 10,"),

@@ -70,11 +70,20 @@ def exists(path: str | Path) -> bool:
 
 def list_folders(path: str | Path) -> list[str]:
     """The folders in a folder, sorted; none where it does not exist."""
+    return _listed(path, "Directory")
+
+
+def list_files(path: str | Path) -> list[str]:
+    """The files in a folder, sorted; none where it does not exist."""
+    return _listed(path, "File")
+
+
+def _listed(path: str | Path, kind: str) -> list[str]:
     import pyarrow.fs as pafs
 
     fs, inner = filesystem(path)
     entries = fs.get_file_info(pafs.FileSelector(inner, allow_not_found=True))
-    names = sorted(e.base_name for e in entries if e.type == pafs.FileType.Directory)
+    names = sorted(e.base_name for e in entries if e.type == getattr(pafs.FileType, kind))
     return [join(path, name) for name in names]
 
 

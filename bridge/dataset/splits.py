@@ -192,13 +192,14 @@ def _together(sides: Sequence[QueriesAndDatabase], labels: Labels) -> QueriesAnd
 def real_queries_and_database(labels: Labels) -> QueriesAndDatabase:
     """Of each real object, the trajectory with the fewest images is the query.
 
-    Of several such trajectories it is the first one; all others are the database. The paper gives
-    no rule; this one reproduces the counts of its Table 1. Unlabelled images are in the database.
+    Of several such trajectories it is the first one in the dataset; all others are the database.
+    The paper gives no rule; this one reproduces the counts of its Table 1. Unlabelled images are in
+    the database.
     """
     sides = []
     for _, table in _tables(labels, labels.object >= 0):
-        names, counts = np.unique(table.trajectory, return_counts=True)
-        is_query = table.trajectory == names[counts.argmin()]
+        names, first, counts = np.unique(table.trajectory, return_index=True, return_counts=True)
+        is_query = table.trajectory == names[np.lexsort((first, counts))[0]]
         nothing = np.zeros(0, np.int64)
         sides.append(QueriesAndDatabase(table.rows[is_query], table.rows[~is_query], nothing))
     return _together(sides, labels)
@@ -209,5 +210,8 @@ def _sorted_rows(rows: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def distractor_rows(blur_level: np.ndarray) -> np.ndarray:
-    """Distractors: every image of the blur levels 1..6, int64 [rows]; levels are int [N]."""
+    """Distractors: every image of the blur levels 1..6 or of an unknown one, int64 [rows].
+
+    Levels are int [N], 0 where unknown.
+    """
     return np.flatnonzero(blur_level <= BLUR_LEVELS)

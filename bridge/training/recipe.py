@@ -179,8 +179,8 @@ def check_losses(model: ModelConfig, config: LossConfig) -> None:
     }
     if not any(trained.values()):
         raise InputError(
-            "The network lacks a head for every loss that has a weight: give one of "
-            f"{', '.join(f'`{name}`' for name in trained)} a positive number."
+            "The network lacks a head for every loss that has a weight, or the images lack labels: "
+            f"give one of {', '.join(f'`{name}`' for name in trained)} a positive number."
         )
 
 

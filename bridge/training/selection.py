@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,6 +27,10 @@ class Selection:
     positions: np.ndarray
     content_hash: str
     """Of the dataset's manifest."""
+    recipe: Recipe
+    """The one that was asked for, less the losses that no image has labels for."""
+    left_out: tuple[str, ...] = ()
+    """Names of these losses."""
 
     def load(self, *, check: bool = True) -> TrainingData:
         """With its pictures, out of the node's cache; `check` as in `open_cache`."""
@@ -62,7 +66,12 @@ def select_training_images(
     selected = labels.take(rows)
     places = positions(selected.blur_level, selected.blur_severity, recipe.bliss)
     visibility = _visibility(dataset, selected, recipe.blur_target)
-    return Selection(selected, visibility, places, manifest.content_hash)
+    unknown = {"blur": np.isnan(visibility), "localisation": np.isnan(selected.bbox).any(axis=1)}
+    left_out = [n for n, nan in unknown.items() if nan.all() and getattr(recipe.loss, n)]
+    without: dict[str, Any] = dict.fromkeys(left_out, 0.0)
+    recipe = replace(recipe, loss=replace(recipe.loss, **without))
+    content = manifest.content_hash
+    return Selection(selected, visibility, places, content, recipe, tuple(left_out))
 
 
 def _visibility(dataset: str, labels: Labels, target: BlurTarget) -> np.ndarray:
@@ -70,7 +79,7 @@ def _visibility(dataset: str, labels: Labels, target: BlurTarget) -> np.ndarray:
         return 1.0 - labels.blur_severity
     if np.isnan(labels.mean_opacity).all():
         raise InputError(
-            f"{dataset} was synthesised before the opacity without erosion was kept: it has no "
-            "mean_opacity column. Synthesise it again, or use the `blur_target` eroded."
+            f"{dataset} tells no opacity without erosion (mean_opacity), as it is older than that "
+            "or was imported without: use the `blur_target` eroded, or make it again."
         )
     return labels.mean_opacity

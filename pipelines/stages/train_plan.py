@@ -15,6 +15,9 @@ from bridge.training.recipe import check_losses, check_workers
 from bridge.training.selection import select_training_images
 from pipelines.stages.train_options import DEFAULT_DATA, TrainConfig, worker_range
 
+_LABELS = {"blur": "blur severities", "localisation": "boxes"}
+"""What the losses need that not every dataset has."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -30,6 +33,17 @@ class Plan:
     tuple_size: int
     steps: int
     """Optimisation steps of the whole run."""
+    losses_left_out: tuple[str, ...] = ()
+    """Those that no training image has labels for."""
+
+    @property
+    def note(self) -> str:
+        """What is not trained, in a sentence; empty where all is."""
+        if not self.losses_left_out:
+            return ""
+        names = " and ".join(self.losses_left_out)
+        labels = " and no ".join(_LABELS[name] for name in self.losses_left_out)
+        return f"note: left out of the losses: {names}, as the training images have no {labels}."
 
     def __str__(self) -> str:
         left_out = f", {self.left_out:,} without a positive" if self.left_out else ""
@@ -70,6 +84,7 @@ def plan_of(config: TrainConfig) -> Plan:
     dataset, recipe = storage.absolute(config.data), config.recipe
     check_losses(config.model, recipe.loss)
     selected = select_training_images(dataset, open_manifest(dataset), recipe)
+    check_losses(config.model, selected.recipe.loss)
     labels = selected.labels
     sampler = BlissSampler(labels.object, selected.positions, recipe.bliss, recipe.seed)
     batch = recipe.tuples_per_step(len(sampler))
@@ -83,4 +98,5 @@ def plan_of(config: TrainConfig) -> Plan:
         batch=batch,
         tuple_size=recipe.tuple_size,
         steps=recipe.steps or recipe.epochs * (len(sampler) // batch),
+        losses_left_out=selected.left_out,
     )

@@ -98,7 +98,8 @@ def build_trainer(config: TrainConfig, device: str, threads: int) -> Trainer:
     dataset = storage.absolute(config.data)
     manifest = open_manifest(dataset)
     check = not config.trust_data
-    data = select_training_images(dataset, manifest, recipe).load(check=check)
+    selected = select_training_images(dataset, manifest, recipe)
+    data, recipe = selected.load(check=check), selected.recipe
     torch.manual_seed(recipe.seed)
     model_config = replace(config.model, num_classes=len(data.labels.objects))
     return Trainer(

@@ -133,6 +133,8 @@ def _say(config: TrainConfig, plan: Plan, model: RetrievalModel) -> None:
         f"{plan}; {config.model.backbone} with {parameters / 1e6:.1f} M parameters at "
         f"{height}x{width}"
     )
+    if plan.note:
+        print(plan.note)
 
 
 def summary_of(out: str) -> TrainResult:

@@ -60,31 +60,6 @@ def index(config: BuildIndexConfig) -> Path:
     return Path(config.out)
 
 
-@without_actors()
-def test_thumbnails_are_beside_the_descriptors_and_change_no_search(
-    config: BuildIndexConfig, index: Path
-) -> None:
-    out = index.parent / "pictures"
-    manifest = build_index.run(replace(config, out=str(out), thumbnails=True))
-    for part in manifest.parts:
-        table = pq.read_table(out / part.path)
-        assert table.schema.field("thumbnail").type.field("bytes").type == "binary"
-        sizes = {decode(row["bytes"]).shape for row in table["thumbnail"].to_pylist()}
-        assert sizes == {(24, 32, 3)}
-    rows, plain = (read_descriptors(str(f), open_index_manifest(str(f))) for f in (out, index))
-    np.testing.assert_allclose(rows.descriptors, plain.descriptors, atol=ROUNDING)
-    assert rows.image_ids.equals(plain.image_ids)
-    assert "thumbnail" not in RowReader(str(out), manifest).rows([0])[0]
-    assert evaluation.evaluate(rows, "pictures").keys() == {
-        "mixed", "mixed_with_distractors", "per_level", "per_level_with_distractors"
-    }  # fmt: skip
-    # An index that has none does not get them silently, nor loses them.
-    with pytest.raises(InputError, match="thumbnails"):
-        build_index.run(replace(config, thumbnails=True))
-    with pytest.raises(InputError, match="thumbnails"):
-        build_index.run(replace(config, out=str(out)))
-
-
 @pytest.fixture
 def here() -> Iterator[None]:
     """What is embedded is embedded in this process."""

@@ -3,6 +3,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +19,7 @@ from bridge.training.bliss import BlissConfig
 from bridge.training.data import AHEAD, TooManyUnreadable, TrainingData, prefetch
 from bridge.training.recipe import Recipe
 from bridge.training.selection import select_training_images
-from tests.factories import make_dataset, write_selections
+from tests.factories import make_dataset, rewrite_shard, write_selections
 
 SIZE = (24, 32)
 
@@ -152,6 +153,44 @@ def test_targets_and_places_follow_the_options(tmp_path: Path) -> None:
     opaque = select_training_images(str(tmp_path), manifest, Recipe(blur_target="opacity")).load()
     np.testing.assert_array_equal(opaque.visibility, opaque.labels.mean_opacity)
     assert not np.isnan(opaque.visibility).any()
+
+
+@pytest.mark.parametrize(
+    ("columns", "left_out"),
+    [
+        ((), ()),
+        (("bbox",), ("localisation",)),
+        (("blur_severity",), ("blur",)),
+        (("bbox", "blur_severity"), ("blur", "localisation")),
+    ],
+)
+def test_losses_that_no_image_has_labels_for_are_left_out(
+    columns: tuple[str, ...], left_out: tuple[str, ...], tmp_path: Path
+) -> None:
+    manifest = make_dataset(tmp_path, {"train": 3})
+
+    def forget(rows: list[dict[str, Any]]) -> None:
+        for row in rows:
+            row.update(dict.fromkeys(columns))
+
+    results = [rewrite_shard(shard, tmp_path, forget) for shard in manifest.shards.values()]
+    selected = select_training_images(str(tmp_path), manifest.with_shards(results), Recipe())
+    assert selected.left_out == left_out
+    weights, asked = selected.recipe.loss, Recipe().loss
+    for name in ("contrastive", "classification", "blur", "localisation"):
+        assert getattr(weights, name) == (0 if name in left_out else getattr(asked, name))
+
+
+def test_a_loss_that_one_image_has_labels_for_stays(tmp_path: Path) -> None:
+    manifest = make_dataset(tmp_path, {"train": 3})
+
+    def forget(rows: list[dict[str, Any]]) -> None:
+        for row in rows[:-11]:
+            row["bbox"] = None
+
+    results = [rewrite_shard(shard, tmp_path, forget) for shard in manifest.shards.values()]
+    selected = select_training_images(str(tmp_path), manifest.with_shards(results), Recipe())
+    assert selected.left_out == ()
 
 
 def test_datasets_of_before_the_mean_opacity_are_told_so(tmp_path: Path) -> None:
