@@ -84,9 +84,10 @@ def concurrency(config: SearchConfig) -> int:
 
 def cpus_each(config: SearchConfig) -> float:
     """CPUs of each process of a trial, such that all trials of a time have room."""
-    processes = concurrency(config) * config.workers_per_trial
+    processes, gpus = concurrency(config) * config.workers_per_trial, int(cluster.num_gpus())
+    # Trials beyond the GPUs wait for nodes that bring their CPUs.
     share = cluster.cpus_each(
-        cluster.nodes(), processes, MAX_CPUS_PER_WORKER, on_gpu=cluster.num_gpus() > 0
+        cluster.nodes(), min(processes, gpus or processes), MAX_CPUS_PER_WORKER, on_gpu=gpus > 0
     )
     return share or 1.0
 
