@@ -93,13 +93,13 @@ def _say(config: SearchConfig, space: Any, wanted: int, at_a_time: int) -> None:
 
 
 def _draw_again(folder: str) -> None:
-    from tune.results import draw, measured_trials, table
-    from tune.space import dimensions
-
     out = storage.absolute(folder)
     recorded = _recorded(out)
     if recorded is None:
         raise InputError(f"{out} holds no search.")
+    from tune.results import draw, measured_trials, table
+    from tune.space import dimensions
+
     measured = measured_trials(out)
     print("\n".join(table(measured)))
     draw(recorded, dimensions(recorded), out, measured)
