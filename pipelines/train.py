@@ -3,6 +3,7 @@
     python pipelines/train.py                                   # data/synthetic, made if absent
     python pipelines/train.py --data data/mine --out runs/mine --num-workers 8
     python pipelines/train.py --preset paper --weights resnet50.pth --dry-run
+    python pipelines/train.py --config runs/search/best.json    # what tune/search.py found
 
 The model with the best validation mAP is in OUT/model; OUT/metrics.jsonl and OUT/tensorboard tell
 how it went. Run the same command again after an interruption: training continues at the
@@ -106,9 +107,21 @@ def preset_of_cluster(config: TrainConfig) -> str:
 
 def command() -> None:
     """Do what the command line asks for."""
-    method: Any = cli.given_option("--method", sys.argv) or "bridge"
+    method: Any = cli.given_option("--method", sys.argv)
+    file = cli.given_option("--config", sys.argv)
+    named = None
+    if file is None:
+        presets = trainings(method or "bridge")
+    else:
+        # Only here is what reads records needed.
+        from pipelines.stages.train_overrides import trainings_of
+
+        presets, named = trainings_of(method, file)
     config = cli.parse_with_preset(
-        trainings(method), usual_preset(), choose=preset_of_cluster, description=__doc__
+        presets,
+        named or usual_preset(),
+        choose=None if named else preset_of_cluster,
+        description=__doc__,
     )
     dry_run(config) if config.dry_run else run(config)
 

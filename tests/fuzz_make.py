@@ -60,11 +60,12 @@ def make(folder: Path) -> None:
     identity = config.identity() | train_plan.data_identity(config)
     (folder / "identity.json").write_text(json.dumps(identity))
     (folder / "search").mkdir()
-    storage.write_json(folder / "search" / "search.json", search_config(folder).identity())
-    for blur, outcome in ((0.5, "finished"), (1.5, "running")):
+    storage.write_json(folder / "search" / "search.json", search_config(folder).recorded())
+    for number, (blur, outcome) in enumerate(((0.5, "finished"), (1.5, "running"))):
         sampled = {"contrastive_range": 3, "classification": 0.1, "blur": blur, "localisation": 9.0}
         scores = [(1, 0.25), (2, 0.5)]
-        write_trial(str(folder / "search"), Trial(sampled, outcome, scores))  # type: ignore[arg-type]
+        trial = Trial(sampled, number, outcome, scores)  # type: ignore[arg-type]
+        write_trial(str(folder / "search"), trial)
 
 
 def _selected(dataset: Path) -> dict[str, list[str]]:

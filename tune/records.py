@@ -7,25 +7,27 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from bridge.common import storage
-from bridge.common.record import Count, read_record, to_json
+from bridge.common.record import Count, WholeNumber, read_record, to_json
 
 FOLDER = "trials"
 TRIAL_FILE = "trial.json"
-EPOCH = "epoch"
-"""Epochs of a trial, in what it reports."""
+IMAGES = "images"
+"""Images that a trial has seen, with repetition, in what it reports."""
 DIVERGED = "diverged"
 """Whether a loss of a trial was not finite, in what it reports."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """A trial: the sampled values, and its best validation mAP by epoch so far."""
+    """A trial: the sampled values, and its best validation mAP so far after each validation."""
 
-    config: Mapping[str, int | float]
+    config: Mapping[str, int | float | bool | str]
+    number: WholeNumber = 0
+    """Place in the order of proposals."""
     outcome: Literal["running", "finished", "stopped", "diverged", "failed"] = "running"
     """`running` and `failed` trials are continued by the next search in the folder."""
     scores: Sequence[tuple[Count, float]] = ()
-    """Epochs, and the score after them."""
+    """Images seen, and the score of a validation then."""
 
     @property
     def is_done(self) -> bool:
@@ -38,14 +40,14 @@ class Trial:
         return max((score for _, score in self.scores), default=None)
 
     @property
-    def epochs(self) -> int:
+    def images(self) -> int:
         """How far it came."""
-        return max((epoch for epoch, _ in self.scores), default=0)
+        return max((images for images, _ in self.scores), default=0)
 
-    def with_score(self, epoch: int, score: float, *, diverged: bool) -> Trial:
+    def with_score(self, images: int, score: float, *, diverged: bool) -> Trial:
         """This trial and a report of it."""
         outcome: Any = DIVERGED if diverged else self.outcome
-        return replace(self, outcome=outcome, scores=[*self.scores, (epoch, score)])
+        return replace(self, outcome=outcome, scores=[*self.scores, (images, score)])
 
 
 def trial_folder(out: str, config: Mapping[str, Any]) -> str:
@@ -59,11 +61,17 @@ def write_trial(out: str, trial: Trial) -> None:
     storage.write_json(path, to_json(trial))
 
 
+def read_trial(out: str, config: Mapping[str, Any]) -> Trial:
+    """The trial of a configuration; InputError where it was not recorded, or is damaged."""
+    return read_record(Trial, storage.join(trial_folder(out, config), TRIAL_FILE))
+
+
 def read_trials(out: str) -> list[Trial]:
-    """All trials that were recorded, in the order of their folders.
+    """All trials that were recorded, in the order of their proposals.
 
     Raises:
         InputError: a record is damaged.
     """
     paths = [storage.join(f, TRIAL_FILE) for f in storage.list_folders(storage.join(out, FOLDER))]
-    return [read_record(Trial, path) for path in paths if storage.exists(path)]
+    found = [read_record(Trial, path) for path in paths if storage.exists(path)]
+    return sorted(found, key=lambda trial: trial.number)

@@ -1,241 +1,260 @@
-"""The search laid over Ray Tune: trials, what proposes and stops them, and what came of them."""
+"""The search laid over Ray Tune: trials, what proposes and stops them, and their records."""
 
 from __future__ import annotations
 
 import contextlib
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import optuna
+import ray
 import ray.tune
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
+from ray.tune.execution import class_cache
 from ray.tune.integration.ray_train import TuneReportCallback
-from ray.tune.schedulers import ASHAScheduler
-from ray.tune.search.optuna import OptunaSearch
+from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
+from ray.tune.search import Searcher
 
 from bridge.common import storage
-from bridge.common.errors import Failed
 from bridge.training.errors import NonFiniteLoss
 from bridge.training.validation import CHOICE
 from pipelines import train
-from pipelines.stages import cluster
-from pipelines.stages.train_options import TrainConfig, absolute_weights, trainings
+from pipelines.stages import cluster, train_plan
+from pipelines.stages.train_options import TrainConfig
+from pipelines.stages.train_scaling import MAX_CPUS_PER_WORKER
 from pipelines.stages.waiting import interruptible
+from tune.following import Follower
+from tune.measured import measure
 from tune.options import SearchConfig
-from tune.records import DIVERGED, EPOCH, Trial, read_trials, trial_folder, write_trial
+from tune.proposals import Order
+from tune.records import (
+    DIVERGED,
+    IMAGES,
+    Trial,
+    read_trial,
+    read_trials,
+    trial_folder,
+    write_trial,
+)
+from tune.results import measured_trials, table
+from tune.space import Dimensions, trial_config
 
-BEST_FILE = "best.json"
 _SCRATCH = "tune"
 """Folder of what Tune keeps for itself while it runs."""
 
 
-def search_space(ranges: tuple[int, ...]) -> dict[str, BaseDistribution]:
-    """The contrastive range and the weights of Eq. 12 around the published ones."""
-    return {
-        "contrastive_range": CategoricalDistribution(ranges),
-        "classification": FloatDistribution(0.02, 0.5, log=True),
-        "blur": FloatDistribution(0.2, 5.0, log=True),
-        "localisation": FloatDistribution(2.0, 50.0, log=True),
-    }
+def search(config: SearchConfig, space: Dimensions, base: TrainConfig, wanted: int) -> None:
+    """Run what is missing of so many trials, in the folder of `base`.
+
+    A KeyboardInterrupt goes on once the table of what there is has been printed.
+    """
+    out = base.out
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    known = read_trials(out)
+    missing = wanted - sum(trial.is_done for trial in known)
+    if missing <= 0:
+        return
+    # What frees the workers of a trial that was stopped or killed looks for the cluster by itself,
+    # and would not know which one where several run on this machine. There is no public way in.
+    class_cache.DEFAULT_ENV_VARS["RAY_ADDRESS"] = ray.get_runtime_context().gcs_address
+    try:
+        interruptible(_tuner(config, space, base, known, missing).fit)
+    except KeyboardInterrupt:
+        print("\n".join(table(measured_trials(out))))
+        raise
+    finally:
+        _remove_scratch(out)
 
 
-def trial_config(base: TrainConfig, sampled: dict[str, Any]) -> TrainConfig:
-    """The training of one trial."""
-    weights = {name: sampled[name] for name in ("classification", "blur", "localisation")}
-    recipe = replace(
-        base.recipe,
-        bliss=replace(base.recipe.bliss, contrastive_range=sampled["contrastive_range"]),
-        loss=replace(base.recipe.loss, **weights),
+def concurrency(config: SearchConfig) -> int:
+    """Trials that the cluster has room for now, at least one."""
+    gpus, workers = int(cluster.num_gpus()), config.workers_per_trial
+    if gpus:
+        room = max(1, gpus // workers)
+        # What is asked of a cluster that grows is what makes it grow.
+        if config.concurrent_trials and cluster.may_grow():
+            return config.concurrent_trials
+        return min(room, config.concurrent_trials or room)
+    # Trials that share CPUs are slower, but none waits for another.
+    return config.concurrent_trials or max(
+        1, int(cluster.num_cpus()) // MAX_CPUS_PER_WORKER // workers
     )
-    return replace(base, recipe=recipe)
 
 
-def make_trial(base: TrainConfig) -> Callable[[dict[str, Any]], None]:
+def cpus_each(config: SearchConfig) -> float:
+    """CPUs of each process of a trial, such that all trials of a time have room."""
+    processes, gpus = concurrency(config) * config.workers_per_trial, int(cluster.num_gpus())
+    # Trials beyond the GPUs wait for nodes that bring their CPUs.
+    share = cluster.cpus_each(
+        cluster.nodes(), min(processes, gpus or processes), MAX_CPUS_PER_WORKER, on_gpu=gpus > 0
+    )
+    return share or 1.0
+
+
+def make_trial(config: SearchConfig, base: TrainConfig) -> Callable[[dict[str, Any]], None]:
     """The function that Tune runs per trial; a repeated trial continues its own run."""
 
     def trial(sampled: dict[str, Any]) -> None:
-        config = replace(trial_config(base, sampled), out=trial_folder(base.out, sampled))
-        end = {EPOCH: base.recipe.epochs, DIVERGED: False}
+        training = replace(
+            trial_config(base, sampled),
+            out=trial_folder(base.out, sampled),
+            # The cluster may have grown since the search began.
+            cpus_per_worker=cpus_each(config),
+        )
         try:
-            done = train.run(config, callbacks=[TuneReportCallback()])
+            done = train.run(training, callbacks=[TuneReportCallback()])
         except NonFiniteLoss:
             # No other attempt would come to anything else.
-            ray.tune.report(end | {CHOICE: 0.0, DIVERGED: True})
+            seen = max(1, measure(base.out, Trial(sampled)).images)
+            ray.tune.report({IMAGES: seen, CHOICE: 0.0, DIVERGED: True})
             return
         # A trial that was finished when the search was interrupted has nothing more to report
         # on its way.
         if done.best is not None:
-            ray.tune.report(end | {CHOICE: done.best})
+            seen = measure(base.out, Trial(sampled)).images
+            ray.tune.report({IMAGES: seen, CHOICE: done.best, DIVERGED: False})
 
     return trial
 
 
-def search(config: SearchConfig, out: str) -> dict[str, Any]:
-    """Search, or continue, in the folder `out`, and write the best configuration."""
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    known = read_trials(out)
-    missing = config.num_trials - sum(trial.is_done for trial in known)
-    if missing > 0:
-        try:
-            interruptible(_tuner(config, out, known, missing).fit)
-        except KeyboardInterrupt:
-            _print_table(read_trials(out))
-            raise
-        finally:
-            _remove_scratch(out)
-    return _report(read_trials(out), config, out)
-
-
-def _tuner(config: SearchConfig, out: str, known: Sequence[Trial], missing: int) -> ray.tune.Tuner:
+def _tuner(
+    config: SearchConfig,
+    space: Dimensions,
+    base: TrainConfig,
+    known: Sequence[Trial],
+    missing: int,
+) -> ray.tune.Tuner:
     """Of the trials that are missing, with what is known of the others.
 
     Tune's own state, which is pickled, is not read: whoever wrote it could run code here.
     """
-    preset = trainings("bridge")[config.preset]
-    gpus, cpus = cluster.num_gpus(), cluster.num_cpus()
-    concurrent = config.concurrent_trials or max(1, int(gpus) // config.workers_per_trial)
-    base = replace(
-        preset,
-        data=storage.absolute(config.data),
-        out=out,
-        num_workers=config.workers_per_trial,
-        # Trials that run at once divide the CPUs, or the later ones would wait for the first.
-        cpus_per_worker=cpus / concurrent / config.workers_per_trial,
-        weights=absolute_weights(config.weights),
-        # The scheduler takes every report for an epoch.
-        checkpoint_every=0,
-        recipe=replace(preset.recipe, epochs=config.epochs, seed=config.seed),
-    )
-    _remove_scratch(out)
+    _remove_scratch(base.out)
     return ray.tune.Tuner(
         # The training workers of a trial hold its resources; its driver only waits for them. Tune
         # wants it to need something, so it needs a megabyte and leaves all CPUs to the workers.
-        ray.tune.with_resources(make_trial(base), {"CPU": 0, "memory": 1 << 20}),
+        ray.tune.with_resources(make_trial(config, base), {"CPU": 0, "memory": 1 << 20}),
         tune_config=ray.tune.TuneConfig(
             metric=CHOICE,
             mode="max",
             num_samples=missing,
-            max_concurrent_trials=concurrent,
-            search_alg=_proposer(config, known),
-            scheduler=_scheduler(config, known),
+            search_alg=_Proposer(config, space, base.out, known),
+            scheduler=FIFOScheduler() if config.is_grid else _asha(base, known),
         ),
         run_config=ray.tune.RunConfig(
             name=_SCRATCH,
-            storage_path=out,
+            storage_path=base.out,
             failure_config=ray.tune.FailureConfig(max_failures=2),
-            callbacks=[_Recorder(out, known)],
-            verbose=1 if sys.stdout.isatty() else 0,
+            callbacks=[_Recorder(base.out), Follower(config, base.out, len(known), missing)],
+            verbose=0,
         ),
     )
 
 
-def _proposer(config: SearchConfig, known: Sequence[Trial]) -> OptunaSearch:
-    """Unfinished trials first, then what the finished ones make likely to be better."""
-    proposer = OptunaSearch(
-        search_space(config.ranges),
-        metric=CHOICE,
-        mode="max",
-        # The same draws a second time would repeat the first trials.
-        sampler=optuna.samplers.TPESampler(seed=config.seed + len(known)),
-        points_to_evaluate=[dict(trial.config) for trial in known if not trial.is_done],
-    )
-    for trial in known:
-        if trial.is_done and trial.score is not None:
-            proposer.add_evaluated_point(dict(trial.config), trial.score)
-    return proposer
+class _Proposer(Searcher):
+    """Hands Tune one trial after another, as many at a time as the cluster has room for.
+
+    A trial is recorded as soon as it is proposed; what is known of all is read from the records.
+    """
+
+    def __init__(
+        self, config: SearchConfig, space: Dimensions, out: str, known: Sequence[Trial]
+    ) -> None:
+        super().__init__(metric=CHOICE, mode="max")
+        self._config, self._out = config, out
+        self._order = Order(config, space, known, lambda trial: measure(out, trial))
+        self._running: set[str] = set()
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        if len(self._running) >= concurrency(self._config):
+            return None
+        trial = self._order.next(read_trials(self._out))
+        if trial is None:
+            print("every configuration of the space has been tried", flush=True)
+            return str(Searcher.FINISHED)
+        write_trial(self._out, replace(trial, outcome="running"))
+        self._running.add(trial_id)
+        return dict(trial.config)
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        self._running.discard(trial_id)
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: the records have it all."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing: see `save`."""
 
 
-def _scheduler(config: SearchConfig, known: Sequence[Trial]) -> ASHAScheduler:
-    """ASHA, which compares with the finished trials as if it had seen them."""
-    scheduler = ASHAScheduler(
-        time_attr=EPOCH,
-        # Beyond the last epoch, so that a trial that gets there ends by itself.
-        max_t=config.epochs + 2,
-        grace_period=1,
+def _asha(base: TrainConfig, known: Sequence[Trial]) -> TrialScheduler:
+    """ASHA by images seen, which compares with the finished trials as if it had seen them."""
+    plan = train_plan.plan_of(base)
+    images = plan.steps * plan.batch * plan.tuple_size
+    scheduler = _Asha(
+        images,
+        time_attr=IMAGES,
+        max_t=2 * images,
+        grace_period=max(1, images // base.recipe.epochs),
         reduction_factor=3,
     )
-    for number, trial in enumerate(known):
+    for trial in known:
         if trial.is_done:
-            same = SimpleNamespace(trial_id=f"known-{number}")
-            for epoch, score in trial.scores:
+            same = SimpleNamespace(trial_id=f"known-{trial.number}")
+            for seen, score in trial.scores:
                 # There is no public way in.
-                scheduler._brackets[0].on_result(same, epoch, score)
+                scheduler._brackets[0].on_result(same, seen, score)
     return scheduler
+
+
+class _Asha(ASHAScheduler):
+    """Leaves a trial alone that has seen all its images, so that it ends by itself."""
+
+    def __init__(self, images: int, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._images = images
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        if result[IMAGES] >= self._images:
+            return str(TrialScheduler.CONTINUE)
+        return str(super().on_trial_result(tune_controller, trial, result))
 
 
 class _Recorder(ray.tune.Callback):
     """Writes down what becomes of the trials, as Tune tells it."""
 
-    def __init__(self, out: str, known: Sequence[Trial]) -> None:
+    def __init__(self, out: str) -> None:
         self._out = out
-        self._trials = {trial_folder(out, trial.config): trial for trial in known}
-
-    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
-        self._write(replace(self._known(trial), outcome="running"))
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any
     ) -> None:
         known = self._known(trial)
-        if result[EPOCH] > known.epochs or result.get(DIVERGED):
+        if result[IMAGES] > known.images or result.get(DIVERGED):
             diverged = bool(result.get(DIVERGED))
-            self._write(known.with_score(result[EPOCH], result[CHOICE], diverged=diverged))
+            score = result[CHOICE]
+            write_trial(self._out, known.with_score(result[IMAGES], score, diverged=diverged))
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         known = self._known(trial)
         if known.outcome == "running":
-            self._write(replace(known, outcome="finished" if self._at_end(trial) else "stopped"))
+            # Only what reaches its end says how it ended.
+            at_end = DIVERGED in trial.last_result
+            # The log also has what was never told, because a process was killed in between.
+            curve = measure(self._out, known).curve
+            scores = [point for point in curve if at_end or point[0] <= known.images]
+            outcome: Any = "finished" if at_end else "stopped"
+            write_trial(self._out, replace(known, outcome=outcome, scores=scores))
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
-        self._write(replace(self._known(trial), outcome="failed"))
-
-    def _at_end(self, trial: Any) -> bool:
-        return DIVERGED in trial.last_result
+        write_trial(self._out, replace(self._known(trial), outcome="failed"))
 
     def _known(self, trial: Any) -> Trial:
-        return self._trials.get(trial_folder(self._out, trial.config), Trial(dict(trial.config)))
-
-    def _write(self, trial: Trial) -> None:
-        self._trials[trial_folder(self._out, trial.config)] = trial
-        write_trial(self._out, trial)
+        return read_trial(self._out, trial.config)
 
 
 def _remove_scratch(out: str) -> None:
     filesystem, inner = storage.filesystem(storage.join(out, _SCRATCH))
     with contextlib.suppress(FileNotFoundError):
         filesystem.delete_dir(inner)
-
-
-def _print_table(known: Sequence[Trial]) -> None:
-    """Every trial with its outcome."""
-    print(f"{'mAP':>8} {'epochs':>6} {'outcome':>8}  configuration")
-    for trial in sorted(known, key=lambda trial: -(trial.score or 0)):
-        score = "-" if trial.score is None else f"{trial.score:.4f}"
-        print(f"{score:>8} {trial.epochs:>6} {trial.outcome:>8}  {_options(trial.config)}")
-
-
-def _report(known: Sequence[Trial], config: SearchConfig, out: str) -> dict[str, Any]:
-    """Print the trials, and write the best configuration."""
-    _print_table(known)
-    scored = [(t.score, t.config) for t in known if t.score and t.outcome != "failed"]
-    if not scored:
-        raise Failed("No trial finished: see the errors above.")
-    score, sampled = max(scored, key=lambda pair: pair[0])
-    command = (
-        f"python pipelines/train.py --preset {config.preset} {_options(sampled)} "
-        f"--data {config.data} --weights {config.weights} --out {storage.join(out, 'best')}"
-    )
-    best = {"validation_map": score, "config": dict(sampled), "command": command}
-    storage.write_json(storage.join(out, BEST_FILE), best)
-    print(f"best: {score:.4f}, written to {storage.join(out, BEST_FILE)}; train with\n  {command}")
-    return best
-
-
-def _options(sampled: Mapping[str, Any]) -> str:
-    """A configuration as options of train.py."""
-    return " ".join(
-        f"--{name.replace('_', '-')} {value:.4g}" for name, value in sorted(sampled.items())
-    )

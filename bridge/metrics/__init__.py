@@ -10,7 +10,7 @@ from bridge.metrics.average_precision import (
     evaluate_by_database_blur_level,
     evaluate_retrieval,
 )
-from bridge.metrics.confidence import Confidence, bootstrap
+from bridge.metrics.confidence import Confidence, bootstrap, standard_error
 from bridge.metrics.precision_sums import UNLABELLED
 from bridge.metrics.reranking import Reranking, best_rows
 from bridge.metrics.results import PerLevelResult, RetrievalResult, merge_results
@@ -29,4 +29,5 @@ __all__ = [
     "evaluate_by_database_blur_level",
     "evaluate_retrieval",
     "merge_results",
+    "standard_error",
 ]

@@ -74,3 +74,24 @@ def bootstrap(
             for blur_level in np.unique(query_blur_levels)
         },
     )
+
+
+def standard_error(
+    average_precision: Float64, query_labels: Int64, *, samples: int = 1000, seed: int = 0
+) -> float | None:
+    """Standard deviation of the mean over `samples` draws of as many objects, as in `bootstrap`.
+
+    None of a single object, which says nothing of others. Arguments and errors as there, with the
+    values of one denominator.
+    """
+    if samples < FEWEST_SAMPLES:
+        raise ValueError(f"A bootstrap needs at least {FEWEST_SAMPLES} samples, not {samples}.")
+    if len(average_precision) != len(query_labels):
+        raise ValueError("A bootstrap needs the label of every query.")
+    names, objects = np.unique(query_labels, return_inverse=True)
+    if len(names) < 2:
+        return None
+    share = np.full(len(names), 1 / len(names))
+    draws = np.random.default_rng(seed).multinomial(len(names), share, size=samples)
+    sums = np.bincount(objects, average_precision)
+    return float(((draws @ sums) / (draws @ np.bincount(objects))).std(ddof=1))

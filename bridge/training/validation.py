@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bridge.metrics import evaluate_retrieval
+from bridge.common.chance import rng_for
+from bridge.metrics import evaluate_retrieval, standard_error
 from bridge.model.embedding import embed_encoded
 from bridge.model.method import RetrievalModel
 from bridge.training.distributed import World, gather_interleaved
@@ -23,6 +24,12 @@ TOP = 500
 CHOICE = f"validation/map_at_{TOP}"
 """Name of the score that decides which model is the best."""
 
+STANDARD_ERROR = f"{CHOICE}_standard_error"
+"""Name of its bootstrap standard error over objects; absent where there is a single object."""
+
+BY_LEVEL = "validation/map_blur_level_"
+"""With a query blur level behind it: name of the mAP of its queries."""
+
 
 @dataclass(frozen=True)
 class ValidationData:
@@ -34,11 +41,17 @@ class ValidationData:
 
 
 def load_validation_data(
-    dataset: str, manifest: Manifest, seed: int, split: str = "validation", *, check: bool = True
+    dataset: str,
+    manifest: Manifest,
+    seed: int,
+    split: str = "validation",
+    *,
+    objects: int = 0,
+    check: bool = True,
 ) -> ValidationData | None:
     """Queries and database of a split's objects; None where the dataset has none.
 
-    `check` as in `open_cache`.
+    With `objects`, of at most so many, drawn from the seed. `check` as in `open_cache`.
     """
     # As in `data`: reading a dataset needs Arrow, training does not.
     from bridge.dataset.cache import open_cache
@@ -49,13 +62,24 @@ def load_validation_data(
     sides = open_selections(dataset, manifest, seed).queries_and_database(labels, split)
     if not len(sides.queries) or not len(sides.database):
         return None
-    selected = labels.take(np.concatenate([sides.queries, sides.database]))
+    queries, database = sides.queries, sides.database
+    if objects:
+        drawn = _some(labels.object[queries], objects, seed)
+        queries = queries[np.isin(labels.object[queries], drawn)]
+        database = database[np.isin(labels.object[database], drawn)]
+    selected = labels.take(np.concatenate([queries, database]))
     images = open_cache(selected, manifest.content_hash, check=check)
-    return ValidationData(selected, images, len(sides.queries))
+    return ValidationData(selected, images, len(queries))
+
+
+def _some(objects: np.ndarray, number: int, seed: int) -> np.ndarray:
+    """So many of the objects that occur, the same ones whatever the order."""
+    there = np.unique(objects)
+    return rng_for(seed, "validation objects").permutation(there)[:number]
 
 
 def validate(model: RetrievalModel, data: ValidationData, threads: int = 2) -> dict[str, float]:
-    """mAP over all results and over the first 500, and by query blur level; equal on all ranks.
+    """mAP over all results and the first 500, with its error, and by level; equal on all ranks.
 
     Images that cannot be decoded are left out and counted (`validation/unreadable`).
     """
@@ -75,11 +99,14 @@ def validate(model: RetrievalModel, data: ValidationData, threads: int = 2) -> d
     )
     first = evaluate_retrieval(*sides, objects[queries], objects[~queries], k=TOP)
     by_level = {
-        f"validation/map_blur_level_{level}": scores["retrieved"]
+        f"{BY_LEVEL}{level}": scores["retrieved"]
         for level, scores in full.map_by_query_blur_level.items()
     }
+    error = standard_error(first.average_precision["retrieved"], objects[queries])
     return {
         "validation/map": full.map["retrieved"],
         CHOICE: first.map["retrieved"],
         "validation/unreadable": int((~readable).sum()),
-    } | by_level
+        **({} if error is None else {STANDARD_ERROR: error}),
+        **by_level,
+    }

@@ -12,13 +12,13 @@ import yaml
 from annotated_types import MinLen
 
 from bridge.common import storage
-from bridge.common.cli import options_of
 from bridge.common.errors import InputError
-from bridge.common.record import Count, Positive, WholeNumber, check, from_json, to_json
+from bridge.common.record import Count, Positive, WholeNumber, check, from_json
 from bridge.model.baselines.config import HistogramConfig, PretrainedConfig
 from bridge.model.config import ModelConfig, UntrainedName
 from bridge.training.presets import PRESETS, PresetName
 from pipelines.stages.train_options import TrainConfig, trainings
+from pipelines.stages.train_overrides import option_paths, with_options
 
 TableNumber = Literal["2", "5", "6"]
 Seeds = Annotated[tuple[WholeNumber, ...], MinLen(1)]
@@ -75,21 +75,8 @@ class Configuration:
             InputError: an option that there is not, or that is out of its range.
         """
         base = trainings(self.method)[self.preset]  # type: ignore[arg-type]
-        paths = {
-            path.rpartition(".")[2]: path
-            for path in options_of(TrainConfig, base).values()
-            if path.startswith(("model.", "recipe."))
-        }
-        self._refuse_unknown(paths)
-        values = {"model": to_json(base.model), "recipe": to_json(base.recipe)}
-        for name, value in self.options.items():
-            _set(values, paths[name].split("."), value)
-        return replace(
-            base,
-            weights=self.weights,
-            model=from_json(type(base.model), values["model"], self.name),
-            recipe=from_json(type(base.recipe), values["recipe"], self.name),
-        )
+        self._refuse_unknown(option_paths(base))
+        return with_options(replace(base, weights=self.weights), self.options, self.name)
 
     def untrained(self) -> ModelConfig:
         """The network of a method that is not trained. Raises as `training`."""
@@ -200,9 +187,3 @@ def _first_line(error: Exception) -> str:
 
 def _slug(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
-
-
-def _set(values: dict[str, Any], path: Sequence[str], value: Any) -> None:
-    for name in path[:-1]:
-        values = values[name]
-    values[path[-1]] = value

@@ -35,6 +35,9 @@ class TrainConfig:
     quick elsewhere."""
     method: TrainedName = "bridge"
     """The method to train; each has options of its own, which --help shows after --method."""
+    config: str | None = None
+    """A JSON file of options, such as the best.json of tune/search.py: the defaults of all that
+    the command line leaves out."""
     data: str = DEFAULT_DATA
     """The dataset; the default one is synthesised where it does not exist yet."""
     out: str = "runs/bridge"
@@ -48,6 +51,10 @@ class TrainConfig:
     """Whether each worker has a GPU; default: where the cluster has any."""
     weights: str = "imagenet"
     """Initial backbone: imagenet, none, or a file of weights."""
+    validation_seed: WholeNumber | None = None
+    """Of the choice of validation images; default: the seed of the training."""
+    validation_objects: WholeNumber = 0
+    """Validate on so many of the validation objects; 0: all."""
     checkpoint_every: WholeNumber = 500
     """Steps between checkpoints, besides those at each validation; 0: none."""
     resize_interval: NonNegative = 60.0
@@ -82,12 +89,17 @@ class TrainConfig:
         options = {name: value for name, value in asdict(self).items() if name not in _INCIDENTAL}
         options |= {"data": storage.absolute(self.data), "weights": absolute_weights(self.weights)}
         options |= {"precision": self.compute.precision}
+        # Runs of before these options are still continued.
+        for name, usual in (("validation_seed", None), ("validation_objects", 0)):
+            if options[name] == usual:
+                del options[name]
         if self.weights not in ("imagenet", "none") and storage.exists(options["weights"]):
             options["weights_sha256"] = storage.sha256_file(options["weights"])
         return _named(options)
 
 
 _INCIDENTAL = {
+    "config",
     "out",
     "num_workers",
     "cpus_per_worker",

@@ -106,7 +106,13 @@ def build_trainer(config: TrainConfig, device: str, threads: int) -> Trainer:
         build_model(model_config, config.weights),
         recipe,
         data,
-        load_validation_data(dataset, manifest, recipe.seed, check=check),
+        load_validation_data(
+            dataset,
+            manifest,
+            recipe.seed if config.validation_seed is None else config.validation_seed,
+            objects=config.validation_objects,
+            check=check,
+        ),
         device=device,
         threads=threads,
         compute=config.compute,
@@ -187,7 +193,11 @@ def _report(
     ranks report. Returns the failure.
     """
     # A tuner refuses reports without its objective, which only validations have.
-    metrics = {CHOICE: trainer.best_map, "epoch": event.epoch + 1} | event.metrics
+    metrics = {
+        CHOICE: trainer.best_map,
+        "epoch": event.epoch + 1,
+        "images": event.step * trainer.images_per_step,
+    } | event.metrics
     with tempfile.TemporaryDirectory() as temporary:
         checkpoint = None
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bridge.metrics.confidence import bootstrap
+from bridge.metrics.confidence import bootstrap, standard_error
 
 
 def queries(num: int = 300, num_objects: int = 25) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -101,3 +101,13 @@ def test_unusable_arguments_are_refused(change: dict[str, object], message: str)
     }
     with pytest.raises(ValueError, match=message):
         bootstrap(**(arguments | change))  # type: ignore[arg-type]
+
+
+def test_the_standard_error_is_that_of_drawing_objects() -> None:
+    values, objects, _ = queries()
+    # Half of a 68 % interval, where draws are nearly normal.
+    low, high = literal_intervals(values, objects, objects > 0, 0.6827)
+    assert standard_error(values, objects) == pytest.approx((high - low) / 2, rel=0.08)
+    assert standard_error(values, np.full(len(values), 7)) is None
+    with pytest.raises(ValueError, match="label of every query"):
+        standard_error(values, objects[1:])

@@ -11,7 +11,12 @@ from bridge.metrics import evaluate_retrieval
 from bridge.model.config import BridgeConfig
 from bridge.model.embedding import embed_encoded
 from bridge.model.network import Bridge
-from bridge.training.validation import CHOICE, load_validation_data, validate
+from bridge.training.validation import (
+    CHOICE,
+    STANDARD_ERROR,
+    load_validation_data,
+    validate,
+)
 from tests.factories import make_dataset, write_selections
 
 
@@ -41,9 +46,23 @@ def test_scores_are_those_of_the_benchmark(tmp_path: Path, model: Bridge) -> Non
     )
     assert scores["validation/map"] == pytest.approx(expected.map["retrieved"], abs=1e-6)
     assert 0 < scores[CHOICE] <= 1
+    assert 0 <= scores[STANDARD_ERROR] < 1
     assert {f"validation/map_blur_level_{level}" for level in np.unique(labels.blur_level[:n])} <= (
         scores.keys()
     )
+
+
+def test_some_of_the_objects_are_the_same_ones_each_time(tmp_path: Path) -> None:
+    manifest = make_dataset(tmp_path / "data", {"train": 1, "validation": 6})
+    folder = str(tmp_path / "data")
+    found = [load_validation_data(folder, manifest, seed, objects=2) for seed in (0, 0, 1, 2, 3)]
+    chosen = []
+    for data in found:
+        assert data is not None
+        queries = data.labels.object[: data.num_queries]
+        assert set(queries) == set(data.labels.object) and len(set(queries)) == 2
+        chosen.append(tuple(data.labels.image_id.to_pylist()))
+    assert chosen[0] == chosen[1] and len({*chosen}) > 1
 
 
 def test_a_dataset_may_bring_its_validation_benchmark(tmp_path: Path) -> None:
