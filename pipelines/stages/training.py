@@ -110,15 +110,15 @@ def _fit(
     if result.error is not None:
         raise result.error
     stopped = result.return_value
-    if isinstance(stopped, InputError | Failed | OSError):
-        raise stopped
-    if stopped is not None:
+    if isinstance(stopped, NonFiniteLoss):
         reached = (
             f"from its last checkpoint, {result.checkpoint.path}"
             if result.checkpoint
             else "from the beginning, as there is no checkpoint yet"
         )
         raise NonFiniteLoss(f"{stopped}. The same command continues {reached}.")
+    if stopped is not None:
+        raise stopped
 
 
 def _model(config: TrainConfig, plan: Plan) -> RetrievalModel:

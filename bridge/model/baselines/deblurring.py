@@ -12,7 +12,6 @@ from types import ModuleType
 
 import numpy as np
 import torch
-from scipy.ndimage import gaussian_filter, rotate
 
 from bridge.common.errors import InputError
 
@@ -51,6 +50,9 @@ def motion(picture: np.ndarray) -> tuple[float, int]:
     Returns:
         Its angle in radians, 0..pi, from the x-axis towards the y-axis, and its length in pixels.
     """
+    # Not above: a network that does not deblur needs no SciPy.
+    from scipy.ndimage import gaussian_filter, rotate
+
     down, right = np.gradient(gaussian_filter(picture, 0.5))
     angles = np.arange(DIRECTIONS) * math.pi / DIRECTIONS
     changes = [np.abs(math.cos(a) * right + math.sin(a) * down).mean() for a in angles]
