@@ -127,7 +127,8 @@ def run_all(work: Callable[[Run], None], runs: Iterable[Run], at_a_time: int) ->
             except IndexError:
                 return
             try:
-                print(f"--- {run.name}, {len(waiting)} more to begin", flush=True)
+                # In one piece, beside other threads: `print` writes the end of a line by itself.
+                print(f"--- {run.name}, {len(waiting)} more to begin\n", end="", flush=True)
                 work(run)
             except (InputError, OSError) as error:
                 fatal.append(error)

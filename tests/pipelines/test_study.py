@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
@@ -89,8 +90,7 @@ def done(config: StudyConfig, ray_cluster: None) -> Path:
 
 def finished(printed: str) -> list[str]:
     """The runs that were begun."""
-    lines = printed.splitlines()
-    return [line.split()[1].rstrip(",") for line in lines if line.startswith("--- ")]
+    return re.findall(r"--- (\S+), \d+ more to begin", printed)
 
 
 def document(out: Path) -> dict[str, Any]:
