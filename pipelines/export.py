@@ -12,13 +12,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from bridge.common import cli, storage
 from bridge.common.errors import InputError
 from bridge.common.record import check
+from bridge.model.config import ExportFormat
 
-SUFFIXES = {"onnx": ".onnx", "torchscript": ".pt", "authors": ".pkl", "safetensors": ".safetensors"}
+SUFFIXES: dict[ExportFormat, str] = {
+    "onnx": ".onnx",
+    "torchscript": ".pt",
+    "authors": ".pkl",
+    "safetensors": ".safetensors",
+}
 
 
 @dataclass(frozen=True)
@@ -27,7 +32,7 @@ class ExportConfig:
 
     model: str = "runs/bridge/model"
     """A MODEL folder, or a file of weights that `bridge.load` takes."""
-    format: Literal["onnx", "torchscript", "authors", "safetensors"] = "onnx"
+    format: ExportFormat = "onnx"
     """onnx: for ONNX Runtime and others; torchscript: for PyTorch without this software; authors:
     the published code's checkpoint (the paper's architecture alone); safetensors: one file that
     `bridge.load` takes again."""

@@ -28,14 +28,13 @@ def dry_run(
         )
         return
     plan = train_plan.plan_of(base)
-    images = plan.steps * plan.batch * plan.tuple_size
-    print(f"each trial: {plan}, {images:,} images in {base.recipe.epochs} epochs")
+    print(f"each trial: {plan}, {plan.passes:,} images in {base.recipe.epochs} epochs")
     cluster.connect(config.num_cpus)
     gpus, at_once = int(cluster.num_gpus()), concurrency(config)
     cost = estimate(
         build_model(base.model),
         base.recipe,
-        images_per_step=plan.batch * plan.tuple_size,
+        images_per_step=plan.images_per_step,
         total_steps=plan.steps,
         device="cuda" if gpus and torch.cuda.is_available() else "cpu",
         workers=config.workers_per_trial,

@@ -191,7 +191,7 @@ class _Proposer(Searcher):
 def _asha(base: TrainConfig, known: Sequence[Trial]) -> TrialScheduler:
     """ASHA by images seen, which compares with the finished trials as if it had seen them."""
     plan = train_plan.plan_of(base)
-    images = plan.steps * plan.batch * plan.tuple_size
+    images = plan.passes
     scheduler = _Asha(
         images,
         time_attr=IMAGES,

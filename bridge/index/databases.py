@@ -186,6 +186,8 @@ def _compare(
 class LanceDb(Database):
     """A folder of tables that needs no server."""
 
+    _SEARCHED = f"role IN {SEARCHED}"
+
     def __init__(self, uri: str) -> None:
         # It warns of a table that is not there yet.
         os.environ.setdefault("LANCE_LOG", "error")
@@ -213,13 +215,17 @@ class LanceDb(Database):
 
     def best(self, query: np.ndarray, top: int) -> tuple[list[int], np.ndarray]:
         """As `Database` says."""
-        search = self._table.search(query).distance_type("dot").where(_where("'"), prefilter=True)
+        search = (
+            self._table.search(query).distance_type("dot").where(self._SEARCHED, prefilter=True)
+        )
         rows = search.select(["id", "_distance"]).limit(top).to_arrow()
         return rows["id"].to_pylist(), 1 - rows["_distance"].to_numpy()
 
 
 class Milvus(Database):
     """A collection on a server or, for a file, in milvus-lite."""
+
+    _SEARCHED = f"role in {list(SEARCHED)}"
 
     def __init__(self, uri: str) -> None:
         from pymilvus import MilvusClient
@@ -267,13 +273,8 @@ class Milvus(Database):
 
     def best(self, query: np.ndarray, top: int) -> tuple[list[int], np.ndarray]:
         """As `Database` says."""
-        (hits,) = self._client.search(TABLE, [query.tolist()], filter=_where('"'), limit=top)
+        (hits,) = self._client.search(TABLE, [query.tolist()], filter=self._SEARCHED, limit=top)
         return [hit["id"] for hit in hits], np.array([hit["distance"] for hit in hits])
-
-
-def _where(quote: str) -> str:
-    roles = ", ".join(f"{quote}{role}{quote}" for role in SEARCHED)
-    return f"role IN ({roles})" if quote == "'" else f"role in [{roles}]"
 
 
 _KINDS: dict[str, Any] = {"lancedb": LanceDb, "milvus": Milvus}

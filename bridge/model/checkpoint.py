@@ -13,15 +13,21 @@ import torch
 from bridge.common import storage
 from bridge.common.errors import InputError
 from bridge.common.reading import reading
-from bridge.common.record import to_json
-from bridge.model.config import BridgeConfig
+from bridge.model.config import BridgeConfig, ModelConfig
 from bridge.model.device import usable
 from bridge.model.export import CONFIG_KEY
-from bridge.model.folder import CONFIG_FILE, SCHEMA_VERSION, WEIGHTS_FILE, is_file, read_config
+from bridge.model.folder import (
+    CONFIG_FILE,
+    SCHEMA_VERSION,
+    WEIGHTS_FILE,
+    described,
+    is_file,
+    read_config,
+)
 from bridge.model.method import RetrievalModel
 from bridge.model.published import from_authors_state_dict
 from bridge.model.registry import build_model, restore_config
-from bridge.model.weights import load_exactly, parse_tensors, read_tensors
+from bridge.model.weights import load_exactly, parse_tensors, read_tensors, stored
 
 FIRST_METHOD = "bridge"
 """Of folders that do not say which method they hold: there was no other one then."""
@@ -43,12 +49,10 @@ def save_model(
     Raises:
         ValueError: `extra` has a key that the configuration needs.
     """
-    tensors = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
-    weights = safetensors.torch.save(tensors)
+    weights = safetensors.torch.save(stored(model))
     config = {
         "schema_version": SCHEMA_VERSION,
-        "method": model.config.method,
-        "model": to_json(model.config),
+        **described(model.config),
         "weights_sha256": storage.sha256(weights),
     }
     if taken := sorted(config.keys() & (extra or {}).keys()):
@@ -85,22 +89,29 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> RetrievalModel
 
 def _load_file(path: str | Path) -> RetrievalModel:
     tensors = read_tensors(path)
-    described = _described(path) if str(path).endswith(".safetensors") else None
-    if described is None:
+    text = _description(path) if str(path).endswith(".safetensors") else None
+    if text is None:
         return from_authors_state_dict(tensors, str(path))
     with reading(path):
-        values = json.loads(described)
+        values = json.loads(text)
         method, config = values["method"], values["model"]
         if not isinstance(method, str) or not isinstance(config, dict):
             raise ValueError("it does not say what its network is")
-    architecture = restore_config(method, config, str(path))
-    with reading(path):
+    return _restored(restore_config(method, config, str(path)), tensors, str(path), str(path))
+
+
+def _restored(
+    architecture: ModelConfig, tensors: Mapping[str, torch.Tensor], source: str, weights: str
+) -> RetrievalModel:
+    """A network with its weights; the files that they come from are named in what goes wrong."""
+    # A crafted architecture can ask for more memory than there is, or for layers without a size.
+    with reading(source):
         model = build_model(architecture)
-    load_exactly(model, tensors, str(path))
+    load_exactly(model, tensors, weights)
     return model
 
 
-def _described(path: str | Path) -> str | None:
+def _description(path: str | Path) -> str | None:
     """What the network of a safetensors file is, as JSON; None where the file does not say."""
     with storage.open_read(path) as file:
         # The header's length, and the header, which the reader of the tensors has checked.
@@ -114,11 +125,8 @@ def _load_folder(folder: str | Path) -> RetrievalModel:
     tensors = read_weights(folder, config)
     source = f"The model {folder}"
     architecture = restore_config(config.get("method", FIRST_METHOD), config["model"], source)
-    # A crafted architecture can ask for more memory than there is, or for layers without a size.
-    with reading(storage.join(folder, CONFIG_FILE)):
-        model = build_model(architecture)
-    load_exactly(model, tensors, storage.join(folder, WEIGHTS_FILE))
-    return model
+    files = (storage.join(folder, name) for name in (CONFIG_FILE, WEIGHTS_FILE))
+    return _restored(architecture, tensors, *files)
 
 
 def read_weights(folder: str | Path, config: Mapping[str, Any]) -> dict[str, torch.Tensor]:

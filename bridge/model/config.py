@@ -19,6 +19,8 @@ HeadName = Literal["cls", "blur", "loc"]
 Prediction = Literal["visibility", "box"]
 
 Precision = Literal["float32", "bfloat16"]
+
+ExportFormat = Literal["onnx", "torchscript", "authors", "safetensors"]
 """In which the backbone computes; pooling, norms and descriptors are float32 in any case."""
 
 HEADS: tuple[HeadName, ...] = get_args(HeadName)

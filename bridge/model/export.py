@@ -13,7 +13,7 @@ import io
 import json
 import logging
 import warnings
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import safetensors.torch
@@ -22,12 +22,13 @@ import torch.nn.functional as F
 from torch import nn
 
 from bridge.common.errors import Failed, InputError
-from bridge.common.record import to_json
+from bridge.model.config import ExportFormat
+from bridge.model.folder import described
 from bridge.model.method import RetrievalModel
 from bridge.model.network import Bridge
 from bridge.model.published import authors_state_dict
+from bridge.model.weights import stored
 
-Format = Literal["onnx", "torchscript", "authors", "safetensors"]
 TOLERANCE = 1e-4
 """Between the numbers of a descriptor here and in what was exported."""
 CONFIG_KEY = "bridge_retrieval"
@@ -53,7 +54,7 @@ class Described(nn.Module):
         return tuple(values[name] for name in self.names)
 
 
-def exported(model: RetrievalModel, kind: Format) -> bytes:
+def exported(model: RetrievalModel, kind: ExportFormat) -> bytes:
     """The content of the file.
 
     Raises:
@@ -78,9 +79,7 @@ def _authors(model: RetrievalModel) -> bytes:
 
 
 def _safetensors(model: RetrievalModel) -> bytes:
-    tensors = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
-    described = {"method": model.config.method, "model": to_json(model.config)}
-    return safetensors.torch.save(tensors, {CONFIG_KEY: json.dumps(described)})
+    return safetensors.torch.save(stored(model), {CONFIG_KEY: json.dumps(described(model.config))})
 
 
 def _example(model: RetrievalModel, images: int) -> torch.Tensor:

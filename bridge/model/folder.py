@@ -8,7 +8,8 @@ from typing import Any
 
 from bridge.common import storage
 from bridge.common.errors import InputError
-from bridge.common.record import from_json, read_record
+from bridge.common.record import from_json, read_record, to_json
+from bridge.model.config import ModelConfig
 
 WEIGHTS_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
@@ -22,6 +23,11 @@ class _Config:
     model: dict[str, Any]
     weights_sha256: str
     method: str = ""
+
+
+def described(config: ModelConfig) -> dict[str, Any]:
+    """What a network is, as JSON that `bridge.model.registry.restore_config` takes."""
+    return {"method": config.method, "model": to_json(config)}
 
 
 def read_config(folder: str | Path) -> dict[str, Any]:

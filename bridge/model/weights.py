@@ -48,6 +48,11 @@ def parse_tensors(data: bytes, source: str) -> dict[str, torch.Tensor]:
     return dict(state)
 
 
+def stored(module: nn.Module) -> dict[str, torch.Tensor]:
+    """The state dict of a network as safetensors takes it."""
+    return {k: v.detach().cpu().contiguous() for k, v in module.state_dict().items()}
+
+
 def load_exactly(module: nn.Module, tensors: Mapping[str, torch.Tensor], source: str) -> None:
     """Load a state dict whose names and shapes must be those of `module`.
 

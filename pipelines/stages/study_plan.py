@@ -156,7 +156,7 @@ def _images_per_step(config: StudyConfig, configuration: Configuration) -> int:
     """Small data has fewer tuples than a step asks for."""
     training = _on_data(config, configuration.training())
     plan = train_plan.plan_of(training)
-    return plan.batch * plan.tuple_size
+    return plan.images_per_step
 
 
 def _on_data(config: StudyConfig, training: TrainConfig) -> TrainConfig:

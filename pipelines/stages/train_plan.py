@@ -37,6 +37,16 @@ class Plan:
     """Those that no training image has labels for."""
 
     @property
+    def images_per_step(self) -> int:
+        """Images that all workers together see in a step."""
+        return self.batch * self.tuple_size
+
+    @property
+    def passes(self) -> int:
+        """Images that the whole run sees, with repetition."""
+        return self.steps * self.images_per_step
+
+    @property
     def note(self) -> str:
         """What is not trained, in a sentence; empty where all is."""
         if not self.losses_left_out:

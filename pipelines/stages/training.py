@@ -68,7 +68,7 @@ def dry_run(config: TrainConfig, plan: Plan) -> None:
     cost = estimate(
         model,
         config.recipe,
-        images_per_step=plan.batch * plan.tuple_size,
+        images_per_step=plan.images_per_step,
         total_steps=plan.steps,
         device="cuda" if scaling.use_gpu and torch.cuda.is_available() else "cpu",
         workers=max(1, scaling.min_workers),
