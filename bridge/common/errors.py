@@ -13,3 +13,7 @@ class Failed(RuntimeError):
 
     Every command prints it without a traceback and exits with code 1.
     """
+
+
+class StoreError(InputError):
+    """An object store that refuses, or does not answer: never the fault of what lies in it."""
