@@ -41,16 +41,32 @@ class Holder:
     since: str
     claim: str
     holds: bool = True
+    machine: str = ""
 
     def __str__(self) -> str:
         return f"`{self.command}` (process {self.process} on {self.host}, since {self.since})"
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it was killed, as far as that can be known here."""
+        return self.machine == _machine() and not os.path.exists(f"/proc/{self.process}")
 
 
 def myself() -> Holder:
     """This command, with a claim of its own."""
     command = " ".join([os.path.basename(sys.argv[0]), *sys.argv[1:]])
     since = datetime.now().astimezone().isoformat(" ", "seconds")
-    return Holder(socket.gethostname(), os.getpid(), command[:200], since, uuid4().hex)
+    host, machine = socket.gethostname(), _machine()
+    return Holder(host, os.getpid(), command[:200], since, uuid4().hex, machine=machine)
+
+
+def _machine() -> str:
+    """Within which a number stands for one process: since the start, and in one container."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id") as file:
+            return f"{file.read().strip()} {os.readlink('/proc/self/ns/pid')}"
+    except OSError:
+        return uuid4().hex
 
 
 def holder_at(path: str) -> Holder | None:
@@ -107,6 +123,9 @@ class _Lease:
         while others := self._others():
             found = [(path, holder_at(path)) for path in others]
             for path, other in found:
+                if other is not None and other.has_ended:
+                    storage.delete(path)
+                    continue
                 if other is None and storage.exists(path):
                     raise in_use(self._folder, None)
                 # Of those that are about to, the first by name goes on, once the others are gone.

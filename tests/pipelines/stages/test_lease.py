@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +18,7 @@ import pytest
 from bridge.common.errors import Failed, InputError
 from pipelines.stages import lease
 from pipelines.stages.lease import LEASE, leased, myself
+from tests.kills import ROOT
 
 
 def write(folder: Path, age: float = 0.0, *, holds: bool = True, claim: str = "5" * 32) -> Path:
@@ -41,6 +44,23 @@ def test_a_lease_counts_as_long_as_it_is_renewed(tmp_path: Path, age: float, is_
         with leased(f"file://{tmp_path}"):
             assert len(claims(tmp_path)) == 1
     assert claims(tmp_path) == ([path.name] if is_held else [])
+
+
+def test_a_lease_of_a_killed_process_is_taken_over_at_once(tmp_path: Path) -> None:
+    code = (
+        "import sys, time; from pipelines.stages.lease import leased\n"
+        "with leased(sys.argv[1]): print('leased', flush=True); time.sleep(600)"
+    )
+    folder = f"file://{tmp_path}"
+    command = [sys.executable, "-c", code, folder]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None and other.stdout.readline() == "leased\n"
+        with pytest.raises(InputError, match=f"process {other.pid} on "), leased(folder):
+            pass
+        other.kill()
+    assert len(claims(tmp_path)) == 1
+    with leased(folder):
+        assert len(claims(tmp_path)) == 1
 
 
 def test_of_two_that_come_at_once_the_first_by_name_goes_on(tmp_path: Path) -> None:
