@@ -22,7 +22,8 @@ from tests.s3.server import Proxy
 from tests.s3.test_inputs import draw, upload
 from tests.waiting import wait_until
 
-TIMES = re.compile(r'"(seconds|images_per_second|data_wait|latency_ms)": [\d.e+-]+')
+QUOTE = '("|&#34;)'
+TIMES = re.compile(rf"{QUOTE}(seconds|images_per_second|data_wait|latency_ms){QUOTE}: [\d.e+-]+")
 
 HASH = re.compile("[0-9a-f]{64}")
 
