@@ -18,7 +18,7 @@ case $size in
     embed=(--use-gpu True --num-workers 8)
     ;;
   small)
-    simulate=(--objects-per-category 3 --trajectories 4 --trajectories-per-shard 12)
+    simulate=(--objects-per-category 7 --trajectories 4 --trajectories-per-shard 14)
     train=(--preset quick --epochs 2 --num-workers 2 --cpus-per-worker 1)
     embed=()
     ;;

@@ -28,7 +28,7 @@ for address in "${addresses[@]}"; do
   # A login shell, as set-up put `ray` on its path.
   if ssh -i "$key" -o BatchMode=yes -o ConnectTimeout=10 -o StrictHostKeyChecking=no \
     -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR "$user@$address" \
-    'bash -lic "ray stop" >/dev/null 2>&1; ! pgrep -u "$(id -u)" -l "raylet|gcs_server"' </dev/null
+    'bash -lic "ray stop" >/dev/null 2>&1; ! pgrep -u "$(id -u)" -x raylet && ! pgrep -u "$(id -u)" -x gcs_server' </dev/null
   then
     echo "$address: stopped"
   else

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pwd
 import shutil
 import socket
 import subprocess
@@ -24,6 +25,8 @@ from tests.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = ("bash", "ip", "make", "rsync", "ssh", "ssh-keygen", "sshd", "unshare")
+HOME = Path(pwd.getpwuid(os.geteuid()).pw_dir)
+"""Of the user on every host; ssh takes this one, whatever the variable says."""
 CHECKOUT = "bridge-retrieval"
 """Where clusters/onprem.yaml puts the checkout, in the home of its user."""
 _PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
@@ -131,23 +134,19 @@ class Network:
     def start(self, host: Host) -> None:
         """Boot a host that does not run; returns when it can be logged into."""
         _run("ip", "link", "set", host.link, "up")
-        settings = {
-            "HOME": str(host.folder / "home"),
-            # An environment of another checkout may be lent to this one.
-            "PYTHONPATH": str(host.folder / "home" / CHECKOUT),
-        }
         options = {
             "HostKey": self.folder / "host_key",
             "AuthorizedKeysFile": self.folder / "authorized_keys",
             "StrictModes": "no",
             "UsePAM": "no",
             "PidFile": "none",
-            "SetEnv": " ".join(f"{name}={value}" for name, value in settings.items()),
+            # An environment of another checkout may be lent to this one.
+            "SetEnv": f"PYTHONPATH={HOME / CHECKOUT}",
         }
         server = [_program("sshd"), "-D", "-e", "-f", "/dev/null", "-p", "22"]
         server += [word for pair in options.items() for word in ("-o", "{}={}".format(*pair))]
         mounts = {
-            **_own_tmp(host.folder / "tmp"),
+            **_own_folders(host.folder),
             self.folder / "hosts": "/etc/hosts",
             self.folder / "resolv.conf": "/etc/resolv.conf",
         }
@@ -174,14 +173,14 @@ class Network:
     ) -> subprocess.Popen[str]:
         """Start a command on the machine that the hosts are managed from, in the checkout."""
         environment = os.environ | {
-            "HOME": str(self.folder / "manager" / "home"),
+            "HOME": str(HOME),
             "PATH": f"{Path(sys.executable).parent}:{_PATH}",
             "PYTHONPATH": str(ROOT),
             **(settings or {}),
         }
-        own_tmp = _mounting(_own_tmp(self.folder / "manager" / "tmp"))
+        own = _mounting(_own_folders(self.folder / "manager"))
         return subprocess.Popen(
-            ["unshare", "--mount", "bash", "-ec", f'{own_tmp}; exec "$@"', "manage", *command],
+            ["unshare", "--mount", "bash", "-ec", f'{own}; exec "$@"', "manage", *command],
             cwd=ROOT,
             env=environment,
             stdin=subprocess.DEVNULL,
@@ -242,15 +241,16 @@ def _make_home(folder: Path) -> None:
     (lent / ".ready").touch()
 
 
-def _own_tmp(folder: Path) -> dict[Path, str]:
-    """What to mount where for a private /tmp, which still has the code that runs in it."""
+def _own_folders(folder: Path) -> dict[Path, str]:
+    """What to mount where for a private /tmp and home, which still have the code that runs."""
     mounts = {}
-    for path in {ROOT, Path(sys.prefix), Path(sys.base_prefix)}:
-        if path.is_relative_to("/tmp"):
-            inside = folder / path.relative_to("/tmp")
-            inside.mkdir(parents=True, exist_ok=True)
-            mounts[path] = str(inside)
-    return {**mounts, folder: "/tmp"}
+    for place, own in ((Path("/tmp"), folder / "tmp"), (HOME, folder / "home")):
+        for path in {ROOT, Path(sys.prefix), Path(sys.base_prefix)}:
+            if path.is_relative_to(place):
+                inside = own / path.relative_to(place)
+                inside.mkdir(parents=True, exist_ok=True)
+                mounts[path] = str(inside)
+    return {**mounts, folder / "tmp": "/tmp", folder / "home": str(HOME)}
 
 
 def _mounting(mounts: Mapping[Path, str]) -> str:

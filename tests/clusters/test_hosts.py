@@ -19,7 +19,7 @@ from tests.waiting import wait_until
 
 SETTINGS = {"RAY_AUTH_MODE": "token", "RAY_UP_enable_autoscaler_v2": "0"}
 SMALL = {
-    "SIMULATE": "--objects-per-category 2 --trajectories 2 --trajectories-per-shard 4 "
+    "SIMULATE": "--objects-per-category 7 --trajectories 2 --trajectories-per-shard 7 "
     "--image-size 60 80",
     "TRAIN": "--epochs 1",
 }
@@ -84,7 +84,7 @@ def ended(hosts: Network, *command: str) -> str:
 
 def on_head(hosts: Network, config: Path, command: str) -> subprocess.Popen[str]:
     """Start a command on the head, as a user does."""
-    return hosts.manage(["ray", "exec", str(config), f"cd {CHECKOUT} && {command}"], SETTINGS)
+    return hosts.manage(["ray", "exec", str(config), f"cd ~/{CHECKOUT} && {command}"], SETTINGS)
 
 
 def asked(hosts: Network, config: Path, question: str) -> Any:
