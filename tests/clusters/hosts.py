@@ -11,6 +11,7 @@ import contextlib
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -96,6 +97,7 @@ class Network:
         self._tag = f"b{os.getpid() % 10**6}"
         self._subnet = f"10.77.{os.getpid() % 250}"
         self._shells: dict[str, subprocess.Popen[bytes]] = {}
+        self._managing: dict[subprocess.Popen[str], Path] = {}
         self._made_run_sshd = False
         self.hosts = [
             Host(f"{self._tag}-{n}", f"{self._subnet}.{n}", self.folder / f"host{n}")
@@ -172,6 +174,7 @@ class Network:
         self, command: Sequence[str], settings: Mapping[str, str] | None = None
     ) -> subprocess.Popen[str]:
         """Start a command on the machine that the hosts are managed from, in the checkout."""
+        log = self.folder / "manager" / f"{len(self._managing)}.log"
         environment = os.environ | {
             "HOME": str(HOME),
             "PATH": f"{Path(sys.executable).parent}:{_PATH}",
@@ -179,19 +182,33 @@ class Network:
             **(settings or {}),
         }
         own = _mounting(_own_folders(self.folder / "manager"))
-        return subprocess.Popen(
-            ["unshare", "--mount", "bash", "-ec", f'{own}; exec "$@"', "manage", *command],
-            cwd=ROOT,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
+        with log.open("w") as output:
+            process = subprocess.Popen(
+                ["unshare", "--mount", "bash", "-ec", f'{own}; exec "$@"', "manage", *command],
+                cwd=ROOT,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                text=True,
+                start_new_session=True,
+            )
+        self._managing[process] = log
+        return process
+
+    def said(self, process: subprocess.Popen[str]) -> str:
+        """What such a command has printed; it must end well."""
+        code = process.wait()
+        output = self._managing[process].read_text()
+        assert code == 0, output[-5000:]
+        return output
 
     def down(self) -> None:
         """End and remove all of it, whatever has become of it."""
+        for process in self._managing:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
         for host in self.hosts:
             self._kill(host)
             _quiet("ip", "netns", "del", host.name)

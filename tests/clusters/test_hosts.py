@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +17,7 @@ from tests.waiting import wait_until
 
 SETTINGS = {"RAY_AUTH_MODE": "token", "RAY_UP_enable_autoscaler_v2": "0"}
 SMALL = {
-    "SIMULATE": "--objects-per-category 7 --trajectories 2 --trajectories-per-shard 7 "
+    "SIMULATE": "--objects-per-category 7 --trajectories 2 --trajectories-per-shard 14 "
     "--image-size 60 80",
     "TRAIN": "--epochs 1",
 }
@@ -35,25 +33,26 @@ def hosts() -> Any:
 
 
 @pytest.mark.long
+@pytest.mark.timeout(1800)
 def test_the_chain_goes_on_when_a_host_is_lost_and_nothing_is_left_of_it(hosts: Network) -> None:
-    config = described(hosts)
+    config, rough, calm = described(hosts), hosts.store / "rough", hosts.store / "calm"
+    alone = undisturbed(hosts, calm)
     ended(hosts, "ray", "get-auth-token", "--generate")
     ended(hosts, "ray", "up", "--yes", "--no-config-cache", str(config))
     assert asked(hosts, config, "nodes 3") == 3
 
-    rough, calm = hosts.store / "rough", hosts.store / "calm"
     chain = on_head(hosts, config, f"{assigned()} clusters/chain.sh {rough} small")
     victim = hosts.hosts[-1]
     wait_until(lambda: shards(rough) >= 3 and victim.running("ray::MapWorker"), chain)
     hosts.lose(victim)
     assert not complete(rough), "all was done before the host was lost"
     hosts.start(victim)
-    print(said(chain))
+    hosts.said(chain)
+    hosts.said(alone)
 
     work = asked(hosts, config, "work")
     for worker in ("MapWorker", "RayTrainWorker"):
         assert len(work[worker]) >= 2, work
-    undisturbed(calm)
     assert made(rough) == made(calm)
 
     # A host that has been started again is taken in again.
@@ -79,7 +78,7 @@ def described(hosts: Network) -> Path:
 
 def ended(hosts: Network, *command: str) -> str:
     """What a command has printed; it must have ended well."""
-    return said(hosts.manage(command, SETTINGS))
+    return hosts.said(hosts.manage(command, SETTINGS))
 
 
 def on_head(hosts: Network, config: Path, command: str) -> subprocess.Popen[str]:
@@ -89,27 +88,18 @@ def on_head(hosts: Network, config: Path, command: str) -> subprocess.Popen[str]
 
 def asked(hosts: Network, config: Path, question: str) -> Any:
     """What `on_head.py` answers there."""
-    output = said(on_head(hosts, config, f"python -m tests.clusters.on_head {question}"))
+    output = hosts.said(on_head(hosts, config, f"python -m tests.clusters.on_head {question}"))
     return json.loads(output.split(ANSWER)[1].splitlines()[0])
-
-
-def said(process: subprocess.Popen[str]) -> str:
-    output, _ = process.communicate()
-    assert process.returncode == 0, output
-    return output
 
 
 def assigned() -> str:
     return " ".join(f"{name}='{value}'" for name, value in SMALL.items())
 
 
-def undisturbed(store: Path) -> None:
-    """The same chain on this machine alone."""
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    settings = {**os.environ, **SMALL, "PATH": path, "PYTHONPATH": str(ROOT)}
-    command = [str(ROOT / "clusters/chain.sh"), str(store), "small"]
-    done = subprocess.run(command, env=settings, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
+def undisturbed(hosts: Network, store: Path) -> subprocess.Popen[str]:
+    """Start the same chain on this machine alone."""
+    here = {**SMALL, "RAY_ADDRESS": "local", "BRIDGE_CACHE": str(hosts.store / "cache")}
+    return hosts.manage(["clusters/chain.sh", str(store), "small"], here)
 
 
 def shards(store: Path) -> int:
