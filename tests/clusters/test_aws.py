@@ -57,6 +57,12 @@ def test_pools_start_empty_and_only_their_work_can_be_lost(config: dict[str, Any
     assert sum(nodes[pool]["max_workers"] for pool in ("cpu", "gpu")) <= config["max_workers"]
 
 
+def test_cores_of_gpu_nodes_are_kept_for_their_gpus(config: dict[str, Any]) -> None:
+    nodes = config["available_node_types"]
+    labels = {name: node.get("labels") for name, node in nodes.items()}
+    assert labels == {"head": None, "cpu": None, "gpu": {"reserved-for": "gpu"}}
+
+
 def test_profiles_in_place_of_keys(config: dict[str, Any]) -> None:
     made = (ROOT / "clusters/aws_account.yaml").read_text()
     for node in config["available_node_types"].values():

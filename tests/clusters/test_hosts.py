@@ -36,7 +36,6 @@ def hosts() -> Any:
 @pytest.mark.timeout(1800)
 def test_the_chain_goes_on_when_a_host_is_lost_and_nothing_is_left_of_it(hosts: Network) -> None:
     config, rough, calm = described(hosts), hosts.store / "rough", hosts.store / "calm"
-    alone = undisturbed(hosts, calm)
     ended(hosts, "ray", "get-auth-token", "--generate")
     ended(hosts, "ray", "up", "--yes", "--no-config-cache", str(config))
     assert asked(hosts, config, "nodes 3") == 3
@@ -47,6 +46,7 @@ def test_the_chain_goes_on_when_a_host_is_lost_and_nothing_is_left_of_it(hosts: 
     hosts.lose(victim)
     assert not complete(rough), "all was done before the host was lost"
     hosts.start(victim)
+    alone = undisturbed(hosts, calm)
     hosts.said(chain)
     hosts.said(alone)
 

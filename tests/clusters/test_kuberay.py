@@ -111,3 +111,9 @@ def test_pools_start_empty(manifests: dict[str, dict[str, Any]]) -> None:
     assert cluster["enableInTreeAutoscaling"]
     assert all(group["minReplicas"] == 0 for group in cluster["workerGroupSpecs"])
     assert cluster["headGroupSpec"]["rayStartParams"] == {"num-cpus": "0"}
+
+
+def test_cores_of_gpu_pods_are_kept_for_their_gpus(manifests: dict[str, dict[str, Any]]) -> None:
+    groups = cluster_of(manifests["RayJob"])["workerGroupSpecs"]
+    labels = {group["groupName"]: group.get("labels") for group in groups}
+    assert labels == {"cpu": None, "gpu": {"reserved-for": "gpu"}}
