@@ -31,8 +31,6 @@ MOST_WAITING = 1024
 """Actors that are asked for at the beginning, whatever there is room for, where nodes may join."""
 MOST_ATTEMPTS = 6
 """At a unit whose process dies, be it by the unit's fault or because its node is gone."""
-_BEGUN = b"bridge-attempts"
-"""Namespace in the cluster's memory of how often a unit was begun."""
 
 
 @dataclass(frozen=True)
@@ -221,13 +219,7 @@ class _TableActor:
 
 
 def _refuse_to_die_again(unit: Any) -> None:
-    # Ray repeats without end, and counts as attempts also those that never began, of which there
-    # are many while a node is gone and Ray does not know it yet. So those that begin are counted.
-    core, cluster_wide = global_worker.core_worker, global_worker.gcs_client
-    if not core.get_current_task_attempt_number():
-        return
-    key = core.get_current_task_id().binary()
-    begun = int(cluster_wide.internal_kv_get(key, _BEGUN) or 1)
-    if begun >= MOST_ATTEMPTS:
-        raise RuntimeError(f"Worker processes died {begun} times at {str(unit)[:500]}.")
-    cluster_wide.internal_kv_put(key, str(begun + 1).encode(), True, _BEGUN)
+    # Ray repeats without end, and only its core knows how often.
+    attempts: int = global_worker.core_worker.get_current_task_attempt_number()
+    if attempts >= MOST_ATTEMPTS:
+        raise RuntimeError(f"Worker processes died {attempts} times at {str(unit)[:500]}.")
