@@ -141,20 +141,20 @@ def _watch(config: StatusConfig, found: dict[str, Status]) -> dict[str, Status]:
         from rich.live import Live
 
         with Live(_table(found), auto_refresh=False) as live:
-            for found in _looks(config, found):
-                live.update(_table(found), refresh=True)
-        return found
+            for latest in _looks(config, found):
+                live.update(_table(latest), refresh=True)
+        return latest
     told: dict[str, str] = {}
-    for found in _looks(config, found):
+    for latest in _looks(config, found):
         if config.json:
-            print(_json(found), flush=True)
+            print(_json(latest), flush=True)
             continue
-        lines = {folder: line(folder, status) for folder, status in found.items()}
+        lines = {folder: line(folder, status) for folder, status in latest.items()}
         new = [text for folder, text in lines.items() if told.get(folder) != text]
         told = lines
         if new:
             print("\n".join(new), flush=True)
-    return found
+    return latest
 
 
 def _looks(config: StatusConfig, found: dict[str, Status]) -> Iterator[dict[str, Status]]:
