@@ -127,14 +127,19 @@ def _run(config: DemoConfig, out: str) -> dict[str, Any]:
 
 
 def _stage(number: int, what: str, work: Callable[[], Any]) -> Any:
-    if (watch := current()) is not None:
-        watch.count("demo", number - 1, STAGES, "stages", note=what)
+    _count(number - 1, what)
     name = f"{number}/{STAGES} {what}"
     print(f"--- {name}", flush=True)
     started = time.monotonic()
     result = work()
     print(f"--- {name}: {time.monotonic() - started:.0f} s", flush=True)
+    _count(number, what)
     return result
+
+
+def _count(done: int, what: str) -> None:
+    if (watch := current()) is not None:
+        watch.count("demo", done, STAGES, "stages", note=what)
 
 
 def _untrained(config: train.TrainConfig, out: str) -> str:

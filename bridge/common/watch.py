@@ -127,7 +127,7 @@ class Watch:
         if self._ended.is_set():
             return
         if state == "done":
-            self._change(seconds_left=0.0, done=max(self.status.done, self.status.total))
+            self._change(seconds_left=0.0)
         self._change(state=state, message=message)
         self._tell(is_last=True)
         log.note(state, message=message, **self._numbers())

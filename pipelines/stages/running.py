@@ -65,4 +65,5 @@ def publish(status: Status) -> None:
     tags = {"stage": status.stage, "run": status.run_id}
     for name, (field, _) in GAUGES.items():
         value = getattr(status, field) if field else status.state not in ENDED
-        _gauges[name].set(float(value or 0.0), tags)
+        if value is not None:
+            _gauges[name].set(float(value), tags)

@@ -132,6 +132,7 @@ def run_all(
     finished: list[str] = []
     failed: dict[str, str] = {}
     fatal: list[BaseException] = []
+    stopped: list[Stopped] = []
     study = watch.current()
 
     def tell() -> None:
@@ -152,8 +153,9 @@ def run_all(
                 print(f"--- {run.name}, {len(waiting)} more to begin\n", end="", flush=True)
                 work(run)
                 finished.append(run.name)
-            except Stopped:
+            except Stopped as error:
                 waiting.clear()
+                stopped.append(error)
             except (InputError, OSError) as error:
                 fatal.append(error)
             except Exception as error:
@@ -173,9 +175,8 @@ def run_all(
         while any(thread.is_alive() for thread in threads) and not fatal:
             for thread in threads:
                 thread.join(0.2)
-    if fatal:
-        raise fatal[0]
-    watch.check()
+    for error in (*fatal, *stopped):
+        raise error
     return failed
 
 
