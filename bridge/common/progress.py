@@ -43,11 +43,10 @@ class Counter:
 
     def __post_init__(self) -> None:
         self.done = max(self.done, self.before)
-        self._stage = watch.current()
-        # Those count their stages instead.
-        if self._stage is not None and self._stage.status.stage in GATHERING:
-            self._stage = None
-        self._tell_stage()
+        stage = watch.current()
+        # Stages of stages count those instead.
+        if stage is not None and stage.status.stage not in GATHERING:
+            stage.follow(self._values)
 
     @property
     def rate(self) -> float:
@@ -68,12 +67,7 @@ class Counter:
         elif time.monotonic() - self._last_line > SECONDS_BETWEEN_LINES:
             self._last_line = time.monotonic()
             log.say(self.line(), "progress", **self._values())
-        self._tell_stage()
         watch.check()
-
-    def _tell_stage(self) -> None:
-        if self._stage is not None:
-            self._stage.count(**self._values())
 
     def _values(self) -> dict[str, Any]:
         names = ("done", "total", "unit", "rate", "failures", "note")

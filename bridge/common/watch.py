@@ -26,7 +26,7 @@ from uuid import uuid4
 
 from bridge.common import log, storage
 from bridge.common.errors import InputError, Stopped
-from bridge.common.status import FILE, State, Status, read_status, write_status
+from bridge.common.status import ENDED, FILE, State, Status, read_status, write_status
 
 SECONDS_BETWEEN_WRITES = 5.0
 PATIENCE = 300.0
@@ -62,6 +62,7 @@ class Watch:
         self._since = time.monotonic()
         self._resources = this_machine()
         self._over_since: float | None = None
+        self._values: Callable[[], dict[str, Any]] | None = None
         now = datetime.now(UTC)
         self.status = Status(
             stage=stage,
@@ -89,20 +90,16 @@ class Watch:
         self._tell()
         threading.Thread(target=self._beat, daemon=True).start()
 
+    def follow(self, values: Callable[[], dict[str, Any]]) -> None:
+        """Have the arguments of `count` worked out anew whenever they are told."""
+        self._values = values
+        self.count(**values())
+
     def count(self, part: str, done: int, total: int, unit: str, **values: Any) -> None:
         """Note how far the stage is; `values` are other fields of its status."""
-        left = None
-        if (rate := values.get("rate", 0.0)) > 0:
-            left = max(0.0, (total - done) / rate)
-        self._change(
-            part=part,
-            done=done,
-            total=total,
-            unit=unit,
-            state="running",
-            seconds_left=left,
-            **values,
-        )
+        rate = values.get("rate", 0.0)
+        left = max(0.0, (total - done) / rate) if rate > 0 else None
+        self._change(part=part, done=done, total=total, unit=unit, seconds_left=left, **values)
 
     @property
     def excess(self) -> Stopped | None:
@@ -126,9 +123,10 @@ class Watch:
         """Say how it ended."""
         if self._ended.is_set():
             return
-        if state == "done":
-            self._change(seconds_left=0.0)
-        self._change(state=state, message=message)
+        if self._values is not None:
+            self.count(**self._values())
+        left = 0.0 if state == "done" else self.status.seconds_left
+        self._change(state=state, message=message, seconds_left=left)
         self._tell(is_last=True)
         log.note(state, message=message, **self._numbers())
 
@@ -146,7 +144,9 @@ class Watch:
 
     def _change(self, **values: Any) -> None:
         with self._lock:
-            self.status = replace(self.status, **values)
+            if self.status.state in ENDED:
+                return
+            self.status = replace(self.status, **{"state": "running", **values})
 
     def _now(self) -> Status:
         """The status with what was spent since it was last told."""
@@ -179,6 +179,8 @@ class Watch:
 
     def _beat(self) -> None:
         while not self._ended.wait(SECONDS_BETWEEN_WRITES):
+            if self._values is not None:
+                self.count(**self._values())
             self._tell()
 
 
