@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,15 +32,22 @@ from tests.searchable import make_model, without_actors
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 LIMITED = WatchOptions(max_cost_hours=1.0)
+CostlyAfter = Callable[[Path, str], None]
 
 
-@pytest.fixture(autouse=True)
-def costly(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a stage costs is nothing as it begins, and a core-hour each millisecond soon after."""
-    looks = itertools.count()
-    monkeypatch.setattr(watch, "SECONDS_BETWEEN_WRITES", 0.02)
+@pytest.fixture
+def costly_after(monkeypatch: pytest.MonkeyPatch) -> CostlyAfter:
+    """Stages cost nothing until a file is there, and a core-hour each millisecond from then on."""
+    monkeypatch.setattr(watch, "SECONDS_BETWEEN_WRITES", 0.01)
     monkeypatch.setattr(train_worker, "SECONDS_BETWEEN_QUESTIONS", 0.0)
-    monkeypatch.setattr(running, "size_of_cluster", lambda: (3.6e6 * (next(looks) > 0), 0.0))
+
+    def begin(folder: Path, pattern: str) -> None:
+        def size() -> tuple[float, float]:
+            return 3.6e6 * any(folder.glob(pattern)), 0.0
+
+        monkeypatch.setattr(running, "size_of_cluster", size)
+
+    return begin
 
 
 def hashes(folder: Path) -> dict[str, str]:
@@ -54,9 +61,10 @@ def assert_stopped(folder: Path) -> None:
 
 
 def test_a_simulation_stops_between_shards(
-    dataset: Path, config: SynthesizeConfig, tmp_path: Path
+    dataset: Path, config: SynthesizeConfig, tmp_path: Path, costly_after: CostlyAfter
 ) -> None:
     out = tmp_path / "data"
+    costly_after(out, "data/*.parquet")
     config = replace(config, out=str(out))
     with pytest.raises(Stopped):
         synthesize.run(replace(config, watch=LIMITED))
@@ -74,13 +82,14 @@ def test_a_simulation_stops_between_shards(
 
 
 @without_actors()
-def test_an_index_stops_between_parts(tmp_path: Path) -> None:
+def test_an_index_stops_between_parts(tmp_path: Path, costly_after: CostlyAfter) -> None:
     make_dataset(tmp_path / "data", {"test": 24})
     make_model(tmp_path / "model")
     whole, out = tmp_path / "a" / "index", tmp_path / "b" / "index"
     config = BuildIndexConfig(str(tmp_path / "model"), str(tmp_path / "data"), out=str(whole))
     build_index.run(config)
     config = replace(config, out=str(out))
+    costly_after(out, "descriptors/*.parquet")
     with pytest.raises(Stopped):
         build_index.run(replace(config, watch=LIMITED))
     assert_stopped(out)
@@ -92,7 +101,10 @@ def test_an_index_stops_between_parts(tmp_path: Path) -> None:
     )
 
 
-def test_a_training_stops_with_a_checkpoint(training: TrainConfig, tmp_path: Path) -> None:
+def test_a_training_stops_with_a_checkpoint(
+    training: TrainConfig, tmp_path: Path, costly_after: CostlyAfter
+) -> None:
+    costly_after(tmp_path / "run", "metrics.jsonl")
     config = replace(training, out=str(tmp_path / "run"), num_workers=0, checkpoint_every=0)
     with pytest.raises(Stopped):
         train.run(replace(config, watch=LIMITED))
@@ -109,9 +121,11 @@ def test_a_training_stops_with_a_checkpoint(training: TrainConfig, tmp_path: Pat
 
 
 @without_actors()
-def test_a_study_stops_with_its_runs(tmp_path: Path) -> None:
+def test_a_study_stops_with_its_runs(tmp_path: Path, costly_after: CostlyAfter) -> None:
     make_dataset(tmp_path / "data", {"train": 4, "validation": 3, "test": 4})
-    grid = GRID | {"seeds": [0], "configurations": GRID["configurations"][:2]}
+    ours, delg, _ = GRID["configurations"]
+    ours = ours | {"options": ours["options"] | {"log_every": 1}}
+    grid = GRID | {"seeds": [0], "passes": 640, "configurations": [ours, delg]}
     (tmp_path / "grid.yaml").write_text(yaml.safe_dump(grid))
     config = StudyConfig(
         grid=str(tmp_path / "grid.yaml"),
@@ -120,10 +134,12 @@ def test_a_study_stops_with_its_runs(tmp_path: Path) -> None:
         num_workers=0,
         num_cpus=2,
     )
+    costly_after(tmp_path / "out", "runs/bridge-0/metrics.jsonl")
     with pytest.raises(Stopped, match=f"spent on {tmp_path}/out"):
         study.run(replace(config, watch=LIMITED))
     assert_stopped(tmp_path / "out")
-    assert_stopped(tmp_path / "out" / "runs" / "bridge-0")
+    run = read_status(tmp_path / "out" / "runs" / "bridge-0")
+    assert run.state == "stopped" and 0 < run.done < run.total
     assert not (tmp_path / "out" / "runs" / "delg-0").exists()
     data = study.run(config)
     assert data is not None
