@@ -104,13 +104,14 @@ def _finish_parts(
     total = sum(map(len, parts))
     before = total - sum(map(len, missing))
     with (
-        ManifestWriter(out, manifest, IndexManifest.with_parts) as writer,
+        ManifestWriter(out, manifest, IndexManifest.with_parts, manifest.blank()) as writer,
         progress("embed", total, "images", before) as bar,
     ):
 
         def finished(record: PartRecord) -> None:
             writer.add(record)
             records[record.key] = record
+            bar.failures += len(record.unreadable)
             bar.advance(record.rows + len(record.unreadable))
 
         others = finished_parts(out.rpartition("/")[0])
