@@ -58,7 +58,7 @@ def content(root: str) -> dict[str, object]:
     return {
         name: comparable(name, storage.read_bytes(storage.join(root, name)), root)
         for name in names
-        if not name.startswith(others)
+        if not name.startswith(others) and not name.endswith("status.json")
     }
 
 
