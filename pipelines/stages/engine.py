@@ -24,6 +24,7 @@ from ray._private.worker import global_worker
 from ray.data import ActorPoolStrategy, Dataset
 
 from pipelines.stages import cluster
+from pipelines.stages.spilling import spilling
 
 MOST_BLOCKS = 4096
 """Of numbers, as the driver keeps a record of each; with more units, blocks have several."""
@@ -58,7 +59,8 @@ def run(
 ) -> Iterator[Any]:
     """The result of every unit as it is finished, in any order.
 
-    A single unit for tasks is done here, where the cluster is this machine alone.
+    A single unit for tasks is done here, where the cluster is this machine alone. What needs no GPU
+    keeps off nodes that are reserved for GPUs (`cluster.WITHOUT_GPUS`).
 
     Args:
         work: a function `work(unit, *shared)` or, with `actors`, a class whose instances
@@ -89,11 +91,12 @@ def run(
         results = numbers.map(_task, fn_args=(work, arguments), **options)
     else:
         results = numbers.map(_Actor, fn_constructor_args=(work, arguments), **options)
-    for row in results.iter_rows():
-        result, error = pickle.loads(row["outcome"])
-        if error is not None:
-            raise error
-        yield result
+    with spilling():
+        for row in results.iter_rows():
+            result, error = pickle.loads(row["outcome"])
+            if error is not None:
+                raise error
+            yield result
 
 
 def tables(
@@ -125,6 +128,8 @@ def _numbers(length: int) -> Dataset:
 def _resources(length: int, cpus: float, gpus: float, actors: Actors | None) -> dict[str, Any]:
     """How Ray Data is to lay units over the cluster."""
     options: dict[str, Any] = {"num_cpus": cpus or None, "num_gpus": gpus or None}
+    if not gpus:
+        options["label_selector"] = cluster.WITHOUT_GPUS
     if actors is None:
         return options
     most = min(length, actors.most or length)

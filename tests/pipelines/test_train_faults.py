@@ -18,12 +18,12 @@ from bridge.training.run_log import read_metrics
 from bridge.training.trainer import STATE_FILE
 from pipelines import train
 from pipelines.stages.train_options import TrainConfig, trainings
-from tests import chaos
+from tests.chaos.contents import training as content
+from tests.chaos.subjects import TRAINER
 from tests.kills import Kind, start, strike, wait_for_step
 from tests.ray_private import announce_preemption, has_noted_a_checkpoint
 from tests.waiting import wait_until
 
-WORKER = chaos.SUBJECTS["training"].worker
 STATES = f"*/{STATE_FILE}"
 
 
@@ -70,7 +70,7 @@ def begin(config: TrainConfig, out: Path, log: Path, **environment: str) -> subp
 
 
 def hit(driver: subprocess.Popen[str], kind: Kind) -> None:
-    assert strike(driver, kind, WORKER, random.Random(0)), "there was nothing to kill"
+    assert strike(driver, kind, TRAINER, random.Random(0)), "there was nothing to kill"
 
 
 @pytest.mark.long
@@ -98,7 +98,7 @@ def test_kills_at_any_point_change_nothing(
     hit(driver, "driver")
     driver.wait()
     assert begin(training, out, driver_log).wait(timeout=600) == 0
-    assert chaos.training(out) == chaos.training(trained)
+    assert content(out) == content(trained)
 
 
 @pytest.mark.long
