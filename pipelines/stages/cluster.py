@@ -203,6 +203,15 @@ def nodes(*, for_gpus: bool = True) -> list[dict[str, float]]:
     ]
 
 
+def say_where_all_is_reserved() -> None:
+    """Tell why work without GPUs has to wait, where it has nowhere to go yet."""
+    if not any(node.get("CPU") for node in nodes(for_gpus=False)) and num_cpus():
+        print(
+            f"note: all CPUs here are on nodes labelled {RESERVED}=gpu: waiting for other nodes.",
+            flush=True,
+        )
+
+
 def cpus_each(
     nodes: Sequence[Mapping[str, float]], processes: int, most: float, *, on_gpu: bool = False
 ) -> float | None:

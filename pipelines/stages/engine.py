@@ -130,6 +130,7 @@ def _resources(length: int, cpus: float, gpus: float, actors: Actors | None) -> 
     options: dict[str, Any] = {"num_cpus": cpus or None, "num_gpus": gpus or None}
     if not gpus:
         options["label_selector"] = cluster.WITHOUT_GPUS
+        cluster.say_where_all_is_reserved()
     if actors is None:
         return options
     most = min(length, actors.most or length)

@@ -99,7 +99,7 @@ SUBJECTS = {
     "search": Subject(
         "tune/search.py",
         "--preset range --data {trained} --weights none --epochs 3 --space.contrastive-range 1 3 "
-        "--space.seed 0 --fix log-every=1 batch-size=8 --num-cpus 2",
+        "--space.seed 0 --fix log-every=1 batch-size=8 --num-cpus 1",
         (TRAINER, TRIAL),
         contents.trained_steps,
         "steps",

@@ -70,16 +70,21 @@ def here(unit: int) -> str:
     return node
 
 
-def test_work_without_gpus_keeps_off_nodes_that_are_reserved() -> None:
+def test_work_without_gpus_keeps_off_nodes_that_are_reserved(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
     try:
-        plain = nodes.add_node(num_cpus=1).node_id
         reserved = nodes.add_node(num_cpus=4, num_gpus=1, labels={cluster.RESERVED: "gpu"}).node_id
         ray.init(nodes.address, log_to_driver=False)
         cluster.connect()
+        cluster.say_where_all_is_reserved()
+        assert "on nodes labelled reserved-for=gpu: waiting" in capsys.readouterr().out
+        plain = nodes.add_node(num_cpus=1).node_id
         units = list(range(8))
         assert {*run(here, units)} == {*run(here, units, actors=Actors())} == {plain}
         assert {*run(here, units, gpus=1)} == {reserved}
+        assert capsys.readouterr().out == ""
         assert cluster.room(1) == 1 and cluster.room(0, 1) == 1
         assert len(cluster.nodes()) == 3 and len(cluster.nodes(for_gpus=False)) == 2
     finally:
