@@ -14,6 +14,7 @@ from typing import Any, Literal
 import psutil
 
 from bridge.training.run_log import MetricsReader
+from tests.ray_private import processes_of
 from tests.waiting import wait_until
 
 ROOT = Path(__file__).parents[1]
@@ -51,6 +52,13 @@ def kill(processes: Iterable[psutil.Process]) -> None:
     for process in processes:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
+
+
+def kill_node(cluster: Any, node: Any) -> None:
+    """SIGKILL to all processes of a node of a `ray.cluster_utils.Cluster` at once."""
+    above = processes_of(node)
+    kill([*map(psutil.Process, above), *(child for pid in above for child in tree(pid))])
+    cluster.remove_node(node, allow_graceful=False)
 
 
 def strike(driver: subprocess.Popen[str], kind: Kind, title: str, rng: random.Random) -> bool:

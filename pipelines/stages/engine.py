@@ -22,6 +22,7 @@ import ray
 import ray.data
 from ray._private.worker import global_worker
 from ray.data import ActorPoolStrategy, Dataset
+from ray.experimental.internal_kv import _internal_kv_get, _internal_kv_put
 
 from pipelines.stages import cluster
 from pipelines.stages.spilling import spilling
@@ -32,6 +33,8 @@ MOST_WAITING = 1024
 """Actors that are asked for at the beginning, whatever there is room for, where nodes may join."""
 MOST_ATTEMPTS = 6
 """At a unit whose process dies, be it by the unit's fault or because its node is gone."""
+_DEATHS = "bridge-deaths"
+"""Where the cluster keeps, for units that are repeated, how many processes died at them."""
 
 
 @dataclass(frozen=True)
@@ -173,6 +176,7 @@ class _Actor:
 
     def __init__(self, work: Callable[..., Any], arguments: Sequence[ray.ObjectRef]) -> None:
         self._units, *shared = ray.get(arguments)
+        self._run = arguments[0].hex()
         self._error: Exception | None = None
         try:
             self._work = _with(work, shared)
@@ -182,14 +186,15 @@ class _Actor:
     def __call__(self, row: dict[str, Any]) -> dict[str, bytes]:
         if self._error is not None:
             return _outcome(None, self._error)
-        return _done(self._work, self._units[row["unit"]])
+        return _done(self._work, self._units[row["unit"]], f"{self._run}:{row['unit']}")
 
 
 def _task(
     row: dict[str, Any], work: Callable[..., Any], arguments: Sequence[ray.ObjectRef]
 ) -> dict[str, bytes]:
     units, *shared = ray.get(arguments)
-    return _done(_with(work, shared), units[row["unit"]])
+    name = f"{arguments[0].hex()}:{row['unit']}"
+    return _done(_with(work, shared), units[row["unit"]], name)
 
 
 def _with(work: Callable[..., Any], shared: Sequence[Any]) -> Callable[[Any], Any]:
@@ -197,9 +202,9 @@ def _with(work: Callable[..., Any], shared: Sequence[Any]) -> Callable[[Any], An
     return work(*shared) if isinstance(work, type) else lambda unit: work(unit, *shared)
 
 
-def _done(work: Callable[[Any], Any], unit: Any) -> dict[str, bytes]:
+def _done(work: Callable[[Any], Any], unit: Any, name: str) -> dict[str, bytes]:
     try:
-        _refuse_to_die_again(unit)
+        _refuse_to_die_again(unit, name)
         return _outcome(work(unit))
     except Exception as error:
         return _outcome(None, error)
@@ -224,8 +229,13 @@ class _TableActor:
             yield self._work(self._units[number])
 
 
-def _refuse_to_die_again(unit: Any) -> None:
-    # Ray repeats without end, and only its core knows how often.
-    attempts: int = global_worker.core_worker.get_current_task_attempt_number()
-    if attempts >= MOST_ATTEMPTS:
-        raise RuntimeError(f"Worker processes died {attempts} times at {str(unit)[:500]}.")
+def _refuse_to_die_again(unit: Any, name: str) -> None:
+    """RuntimeError where too many processes have died at a unit, which has a name of its own."""
+    # Ray repeats without end, and only its core knows that this is no first attempt. Its count is
+    # no use: until a dead node is missed, it also counts attempts that found nobody to make them.
+    if not global_worker.core_worker.get_current_task_attempt_number():
+        return
+    deaths = int(_internal_kv_get(name, namespace=_DEATHS) or 0) + 1
+    _internal_kv_put(name, str(deaths), namespace=_DEATHS)
+    if deaths >= MOST_ATTEMPTS:
+        raise RuntimeError(f"Worker processes died {deaths} times at {str(unit)[:500]}.")

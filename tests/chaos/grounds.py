@@ -11,11 +11,11 @@ import subprocess
 import time
 from typing import Any, Protocol, cast
 
-import psutil
 from ray.cluster_utils import Cluster
 
-from tests.kills import Kind, kill, strike, tree, workers
+from tests.kills import Kind, kill, kill_node, strike, workers
 from tests.ray_private import processes_of
+from tests.serving import free_port
 
 ENDING = {"driver", "everything", "interrupt"}
 """What ends the command itself."""
@@ -83,7 +83,7 @@ class Nodes:
     def environment(self) -> dict[str, str]:
         if self._cluster is None:
             # What frees the workers of a trial asks the dashboard.
-            head = {"num_cpus": 0, "include_dashboard": True}
+            head = {"num_cpus": 0, "include_dashboard": True, "dashboard_port": free_port()}
             self._cluster = Cluster(initialize_head=True, head_node_args=head)
             for _ in range(self._number):
                 self._add()
@@ -112,8 +112,7 @@ class Nodes:
 
     def close(self) -> None:
         if self._cluster is not None:
-            self._cluster.shutdown()
-            self._forget()
+            self._kill_all()
 
     def _add(self, **settings: Any) -> Any:
         assert self._cluster is not None
@@ -127,9 +126,7 @@ class Nodes:
     def _remove(self, node: Any) -> None:
         """Kill all processes of a node at once, and the record of it."""
         assert self._cluster is not None
-        above = processes_of(node)
-        kill([*map(psutil.Process, above), *(child for pid in above for child in tree(pid))])
-        self._cluster.remove_node(node, allow_graceful=False)
+        kill_node(self._cluster, node)
         self._running.remove(node)
 
     def _replace_by_poor(
@@ -152,13 +149,8 @@ class Nodes:
 
     def _kill_all(self) -> None:
         assert self._cluster is not None
-        above = [pid for node in self._cluster.list_all_nodes() for pid in processes_of(node)]
-        children = [child for pid in above for child in tree(pid)]
-        kill([*map(psutil.Process, above), *children])
-        self._cluster.shutdown()
-        self._forget()
-
-    def _forget(self) -> None:
+        for node in [self._cluster.head_node, *self._running]:
+            kill_node(self._cluster, node)
         self._cluster = None
         self._running.clear()
 

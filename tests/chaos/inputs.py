@@ -30,7 +30,7 @@ STUDY = {
         {"name": "colours", "method": "histogram", "options": {"image_size": [24, 32]}},
     ],
 }
-PHOTOS = 8 * 1024
+PHOTOS = 6 * 1024
 """Of which a shard takes 1024."""
 
 

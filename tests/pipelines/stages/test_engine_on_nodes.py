@@ -16,6 +16,7 @@ from ray.cluster_utils import Cluster
 from pipelines.stages import cluster
 from pipelines.stages.engine import Actors, run
 from pipelines.stages.spilling import spilled_bytes
+from tests.kills import kill_node
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.long
@@ -113,6 +114,37 @@ def test_results_in_flight_fit_in_memory_and_what_does_not_is_told(
         written = spilled_bytes()
         assert 40_000_000 <= written <= 160_000_000
         assert f"object store was full and wrote {written / 1e6:,.0f} MB" in capsys.readouterr().out
+    finally:
+        ray.shutdown()
+        nodes.shutdown()
+
+
+def until_told(unit: int, folder: Path) -> int:
+    """Unit 0 waits for a file at its first attempt."""
+    begun = folder / f"{unit}-{ray.get_runtime_context().get_node_id()}"
+    if unit == 0 and not list(folder.glob("0-*")):
+        begun.touch()
+        wait_until(lambda: (folder / "never").exists())
+    return unit
+
+
+def test_a_node_whose_death_is_noticed_late_is_one_death(tmp_path: Path) -> None:
+    """Meanwhile Ray counts ten attempts and more, none of which finds a process."""
+    slow = {"health_check_failure_threshold": 10}
+    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "_system_config": slow})
+    try:
+        doomed = nodes.add_node(num_cpus=1)
+        ray.init(nodes.address, log_to_driver=False)
+        cluster.connect()
+        with ThreadPoolExecutor() as thread:
+            units = list(range(4))
+            results = thread.submit(
+                lambda: sorted(run(until_told, units, tmp_path, actors=Actors()))
+            )
+            wait_until(lambda: list(tmp_path.glob("0-*")) or results.done())
+            kill_node(nodes, doomed)
+            nodes.add_node(num_cpus=1)
+            assert results.result() == units
     finally:
         ray.shutdown()
         nodes.shutdown()
