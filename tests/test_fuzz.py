@@ -24,6 +24,6 @@ def test_every_way_changes_something_and_the_same_thing_again(way) -> None:  # t
 
 @pytest.mark.long
 def test_no_damage_makes_a_reader_crash_or_hang_or_lose_its_nerve() -> None:
-    command = [sys.executable, "-m", "tests.fuzz", "--tries", "300"]
+    command = [sys.executable, "-m", "tests.fuzz", "--tries", "100"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]

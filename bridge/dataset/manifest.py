@@ -15,11 +15,10 @@ from pydantic import Field
 
 from bridge.common import storage
 from bridge.common.errors import InputError
+from bridge.common.manifest_writer import MANIFEST, notes
 from bridge.common.record import WholeNumber, read_record, to_json, uncollected
 from bridge.dataset.schema import SCHEMA_VERSION
 from bridge.dataset.shards import ShardRecord
-
-MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True)
@@ -96,6 +95,10 @@ class Manifest:
         """
         return replace(self, shards={**self.shards, **{r.record.path: r for r in results}})
 
+    def blank(self) -> Manifest:
+        """This manifest without its shards."""
+        return replace(self, shards={})
+
     def finished(self) -> Manifest:
         """This manifest, declared complete."""
         return replace(self, complete=True)
@@ -149,8 +152,8 @@ class Manifest:
         """The manifest as it is written."""
         return to_json(_file_of(self))
 
-    def save(self, dataset: str) -> None:
-        """Write `manifest.json` atomically, one line per shard.
+    def save(self, dataset: str, file: str = MANIFEST) -> None:
+        """Write `manifest.json`, or another file, atomically, one line per shard.
 
         Python indents JSON ten times slower than it writes it, which counts at 100,000 shards.
         """
@@ -159,7 +162,7 @@ class Manifest:
             lines = ",\n".join(json.dumps(s, allow_nan=False) for s in value.pop("shards"))
         head = json.dumps(value, indent=1, allow_nan=False).removesuffix("\n}")
         text = f'{head},\n "shards": [\n{lines}\n ]\n}}\n'
-        storage.write_bytes(storage.join(dataset, MANIFEST), text.encode())
+        storage.write_bytes(storage.join(dataset, file), text.encode())
 
 
 _Level = Annotated[str, Field(pattern="^[0-9]+$")]
@@ -249,15 +252,23 @@ def load_manifest(dataset: str) -> Manifest:
     """
     require_manifest(dataset)
     with uncollected():
-        file = read_record(_File, storage.join(dataset, MANIFEST))
-        return Manifest(
-            kind=file.kind,
-            config=file.config,
-            shards={shard.path: _from_file(shard) for shard in file.shards},
-            rejections=file.rejected_items,
-            adjustments=file.adjusted_items,
-            complete=file.complete,
-        )
+        manifest = _read(storage.join(dataset, MANIFEST))
+        if manifest.complete:
+            return manifest
+        noted = [note for note in map(_read, notes(dataset)) if note.blank() == manifest.blank()]
+    return manifest.with_shards(r for note in noted for r in note.shards.values())
+
+
+def _read(path: str) -> Manifest:
+    file = read_record(_File, path)
+    return Manifest(
+        kind=file.kind,
+        config=file.config,
+        shards={shard.path: _from_file(shard) for shard in file.shards},
+        rejections=file.rejected_items,
+        adjustments=file.adjusted_items,
+        complete=file.complete,
+    )
 
 
 def open_manifest(dataset: str) -> Manifest:

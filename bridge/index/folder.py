@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 
 from bridge.common import storage
 from bridge.common.errors import InputError
+from bridge.common.manifest_writer import MANIFEST, notes
 from bridge.common.reading import reading
 from bridge.common.record import (
     Count,
@@ -39,7 +40,6 @@ from bridge.dataset.shards import encode_parquet
 from bridge.model.folder import model_sha256
 
 INDEX_VERSION = 2
-MANIFEST = "manifest.json"
 FAISS_FILE = "index.faiss"
 
 SEARCHED = (DATABASE, DISTRACTOR)
@@ -154,11 +154,15 @@ class IndexManifest:
         """All images that could not be decoded."""
         return {name: why for part in self.parts for name, why in part.unreadable.items()}
 
-    def save(self, index: str) -> None:
-        """Write `manifest.json` atomically."""
+    def blank(self) -> IndexManifest:
+        """This manifest without its parts."""
+        return replace(self, parts=())
+
+    def save(self, index: str, file: str = MANIFEST) -> None:
+        """Write `manifest.json`, or another file, atomically."""
         value = {"index_version": INDEX_VERSION} | to_json(self)
         value |= {"rejected": len(self.unreadable)}
-        storage.write_json(storage.join(index, MANIFEST), value)
+        storage.write_json(storage.join(index, file), value)
 
 
 @dataclass(frozen=True)
@@ -184,6 +188,15 @@ def load_index_manifest(index: str) -> IndexManifest:
     path = storage.join(index, MANIFEST)
     if not storage.exists(path):
         raise InputError(f"{index} is not an index: it has no {MANIFEST}.")
+    manifest = _read(path)
+    if manifest.complete:
+        return manifest
+    known = {part.key for part in manifest.parts}
+    noted = [note for note in map(_read, notes(index)) if note.datasets == manifest.datasets]
+    return manifest.with_parts([p for note in noted for p in note.parts if p.key not in known])
+
+
+def _read(path: str) -> IndexManifest:
     value = storage.read_json(path)
     if not isinstance(value, dict) or value.get("index_version") != INDEX_VERSION:
         raise InputError(

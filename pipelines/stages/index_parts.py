@@ -104,7 +104,7 @@ def _finish_parts(
     total = sum(map(len, parts))
     before = total - sum(map(len, missing))
     with (
-        ManifestWriter(out, manifest, IndexManifest.with_parts) as writer,
+        ManifestWriter(out, manifest, IndexManifest.with_parts, manifest.blank()) as writer,
         progress("embed", total, "images", before) as bar,
     ):
 

@@ -102,7 +102,7 @@ def make_missing(
     before = shards.images - shards.missing_images
     with (
         progress(title, shards.images, "images", before) as counter,
-        ManifestWriter(folder, manifest, Manifest.with_shards) as writer,
+        ManifestWriter(folder, manifest, Manifest.with_shards, manifest.blank()) as writer,
     ):
         losses.refuse(lost)
         for result in engine.run(work, shards.missing, *shared, gpus=gpus, actors=actors):
