@@ -13,7 +13,7 @@ from tests.factories import make_dataset, write_photos
 from tests.kills import start
 from tests.searchable import make_model
 
-SMALL = {"backbone": "resnet18", "image_size": [24, 32]}
+SMALL = {"backbone": "test_resnet", "image_size": [24, 32]}
 BRIDGE = {**SMALL, "cls_dim": 16, "aux_dim": 8, "aux_hidden": 8, "descriptor_dim": 16}
 STUDY = {
     "title": "A study to be struck",

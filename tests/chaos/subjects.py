@@ -67,9 +67,9 @@ SUBJECTS = {
     ),
     "training": Subject(
         "pipelines/train.py",
-        "--preset paper --data {trained} --weights none --backbone resnet18 --image-size 24 32 "
+        "--preset paper --data {trained} --weights none --backbone test_resnet --image-size 24 32 "
         "--cls-dim 16 --aux-dim 8 --aux-hidden 8 --descriptor-dim 16 --num-negatives 2 "
-        "--epochs 20 --batch-size 8 --log-every 1 --checkpoint-every 4 "
+        "--epochs 30 --batch-size 8 --log-every 1 --checkpoint-every 4 "
         "--num-workers 2 --cpus-per-worker 1 --max-failures 100 --num-cpus 2",
         (TRAINER,),
         contents.steps,
@@ -98,8 +98,8 @@ SUBJECTS = {
     ),
     "search": Subject(
         "tune/search.py",
-        "--preset range --data {trained} --weights none --epochs 3 --space.contrastive-range 1 3 "
-        "--space.seed 0 --fix log-every=1 batch-size=8 --num-cpus 1",
+        "--preset range --data {trained} --weights none --epochs 8 --space.contrastive-range 1 3 "
+        "--space.seed 0 --fix log-every=1 batch-size=8 backbone=test_resnet --num-cpus 1",
         (TRAINER, TRIAL),
         contents.trained_steps,
         "steps",

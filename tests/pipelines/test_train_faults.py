@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import ray.train
 import torch
 from ray.cluster_utils import Cluster
 
@@ -18,6 +19,7 @@ from bridge.training.run_log import read_metrics
 from bridge.training.trainer import STATE_FILE
 from pipelines import train
 from pipelines.stages.train_options import TrainConfig, trainings
+from pipelines.stages.training import without_controller
 from tests.chaos.contents import training as content
 from tests.chaos.subjects import TRAINER
 from tests.kills import Kind, start, strike, wait_for_step
@@ -48,6 +50,14 @@ def test_the_killed_command_is_the_undisturbed_one(training: TrainConfig, tmp_pa
         trainings("bridge"), "quick", description=None, argv=options(training, tmp_path)
     )
     assert typed == replace(training, out=str(tmp_path))
+
+
+def test_where_ray_gives_up_it_is_told_in_a_sentence() -> None:
+    error = ray.train.ControllerError(RuntimeError("1 worker(s) were killed.\nMemory of the node"))
+    assert str(without_controller(error)) == (
+        "Ray could not go on with the training: 1 worker(s) were killed. The same command "
+        "continues from its last checkpoint."
+    )
 
 
 @pytest.fixture
