@@ -33,6 +33,7 @@ GROUPS = {
     "DATASET -> MODELS, INDEXES and one REPORT": ("study",),
     "INDEX -> ranked images": ("search", "serve"),
     "a video and a MODEL -> where an object is": ("search-video",),
+    "how far any of them is": ("status",),
 }
 """Where the map shows a command; one that is not here is shown at its end."""
 

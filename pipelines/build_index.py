@@ -61,9 +61,9 @@ def _build(config: BuildIndexConfig) -> IndexManifest:
     if manifest.complete and is_current(out, manifest, options):
         print(f"{shown(out)} is complete: {_summary(manifest)}.")
         return manifest
-    from pipelines.stages.claim import claimed
+    from pipelines.stages.running import running
 
-    with claimed(out):
+    with running("build-index", out, config.watch):
         try:
             if not manifest.complete:
                 from pipelines.stages.index_parts import embed_missing

@@ -11,14 +11,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
+
+import tyro
 
 from bridge.common import cli, storage
 from bridge.common.record import Count, WholeNumber, check
+from bridge.common.watch import current, watched
+from bridge.common.watch_options import LogOptions
 from bridge.simulator.config import ImageSide
 from pipelines import build_index, evaluate, synthesize, train
+from pipelines.stages.running import publish, size_of_cluster
 from pipelines.stages.train_options import trainings
+
+STAGES = 5
 
 
 @dataclass(frozen=True)
@@ -43,6 +50,7 @@ class DemoConfig:
     """Of everything random."""
     num_cpus: Count | None = None
     """CPUs of the local cluster that is started where none is running; default: all."""
+    watch: tyro.conf.OmitArgPrefixes[LogOptions] = field(default_factory=LogOptions)
 
     def __post_init__(self) -> None:
         check(self)
@@ -51,6 +59,11 @@ class DemoConfig:
 def run(config: DemoConfig) -> dict[str, Any]:
     """Run the chain; returns the evaluation's results by method and protocol."""
     out = storage.absolute(config.out)
+    with watched("demo", out, size=size_of_cluster, publish=publish):
+        return _run(config, out)
+
+
+def _run(config: DemoConfig, out: str) -> dict[str, Any]:
     data, distractors = storage.join(out, "data"), storage.join(out, "distractors")
     simulate = synthesize.SynthesizeConfig(
         out=data,
@@ -60,9 +73,10 @@ def run(config: DemoConfig) -> dict[str, Any]:
         seed=config.seed,
         num_cpus=config.num_cpus,
     )
-    _stage("1/5 simulate the dataset", lambda: synthesize.run(simulate))
+    _stage(1, "simulate the dataset", lambda: synthesize.run(simulate))
     _stage(
-        "2/5 simulate the distractors",
+        2,
+        "simulate the distractors",
         lambda: synthesize.run(
             replace(
                 simulate,
@@ -82,10 +96,11 @@ def run(config: DemoConfig) -> dict[str, Any]:
         num_cpus=config.num_cpus,
         recipe=replace(quick.recipe, epochs=config.epochs, seed=config.seed),
     )
-    trained = _stage("3/5 train", lambda: train.run(training)).model
+    trained = _stage(3, "train", lambda: train.run(training)).model
     models = {"trained": trained, "untrained": _untrained(training, out)}
     _stage(
-        "4/5 embed and index",
+        4,
+        "embed and index",
         lambda: [
             build_index.run(
                 build_index.BuildIndexConfig(
@@ -106,17 +121,25 @@ def run(config: DemoConfig) -> dict[str, Any]:
         out=storage.join(out, "report"),
         title="Demonstration: retrieval robust to object motion blur",
     )
-    results = _stage("5/5 evaluate", lambda: evaluate.run(report))
+    results = _stage(5, "evaluate", lambda: evaluate.run(report))
     _next_steps(config.out)
     return results
 
 
-def _stage(name: str, work: Callable[[], Any]) -> Any:
+def _stage(number: int, what: str, work: Callable[[], Any]) -> Any:
+    _count(number - 1, what)
+    name = f"{number}/{STAGES} {what}"
     print(f"--- {name}", flush=True)
     started = time.monotonic()
     result = work()
     print(f"--- {name}: {time.monotonic() - started:.0f} s", flush=True)
+    _count(number, what)
     return result
+
+
+def _count(done: int, what: str) -> None:
+    if (watch := current()) is not None:
+        watch.count("demo", done, STAGES, "stages", note=what)
 
 
 def _untrained(config: train.TrainConfig, out: str) -> str:

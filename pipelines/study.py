@@ -50,10 +50,10 @@ def run(config: StudyConfig) -> StudyData | None:
 
         print_cost(wanted, study_runs.room_of(config))
         return None
-    from pipelines.stages.claim import claimed
+    from pipelines.stages.running import running
     from pipelines.stages.study_report import report
 
-    with claimed(config.out):
+    with running("study", config.out, config.watch):
         left = [one for one in wanted if study_runs.scores_of(one) is None]
         print(f"{len(wanted) - len(left)} of {len(wanted)} runs are finished", flush=True)
         failed: Mapping[str, str] = {}
@@ -61,7 +61,10 @@ def run(config: StudyConfig) -> StudyData | None:
             study_runs.check_networks(left)
             room = study_runs.room_of(config)
             failed = study_runs.run_all(
-                lambda one: study_runs.finish(one, config, room), left, room.runs
+                lambda one: study_runs.finish(one, config, room),
+                left,
+                room.runs,
+                before=len(wanted) - len(left),
             )
         data = report(config, grid, runs)
     if failed:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, replace
 from typing import Annotated, Any, Literal
 
+import tyro
 from annotated_types import MinLen
 
 from bridge.common import storage
 from bridge.common.errors import InputError
 from bridge.common.record import Count, NonNegative, Positive, WholeNumber, check, to_json
+from bridge.common.watch_options import WatchOptions
 from bridge.training.presets import PresetName
 from bridge.training.recipe import ContrastiveRange
 from pipelines.stages.train_options import DEFAULT_DATA
@@ -102,6 +104,7 @@ class SearchConfig:
     """Only draw the report of this folder again, from what lies there."""
     dry_run: bool = False
     """Only print the trials, and what they would cost."""
+    watch: tyro.conf.OmitArgPrefixes[WatchOptions] = field(default_factory=WatchOptions)
 
     def __post_init__(self) -> None:
         check(self)
@@ -125,9 +128,8 @@ class SearchConfig:
 
     def recorded(self) -> Any:
         """What `search.json` holds."""
-        return to_json(
-            replace(self, data=storage.absolute(self.data), report=None, live=False, dry_run=False)
-        )
+        kept = replace(self, data=storage.absolute(self.data), watch=WatchOptions())
+        return to_json(replace(kept, report=None, live=False, dry_run=False))
 
     def identity(self) -> dict[str, Any]:
         """The options that decide the trials, as JSON."""

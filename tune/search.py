@@ -63,13 +63,13 @@ def run(config: SearchConfig) -> dict[str, Any]:
     if is_missing:
         train.ensure_data(config.data, config.num_cpus)
         _check_data(config.data)
-    from pipelines.stages.claim import claimed
+    from pipelines.stages.running import running
     from tune.records import read_trials
     from tune.results import BEST_FILE, conclude
     from tune.trials import concurrency, search
 
     _say(config, space, wanted, concurrency(config))
-    with claimed(out):
+    with running("tune", out, config.watch):
         storage.write_json(storage.join(out, SEARCH_FILE), config.recorded())
         if sum(trial.is_done for trial in read_trials(out)) < wanted:
             _remove(storage.join(out, BEST_FILE))

@@ -17,6 +17,8 @@ from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from bridge.common import storage
+from bridge.common.errors import Stopped
+from bridge.common.watch import check
 from bridge.training.errors import NonFiniteLoss
 from bridge.training.validation import CHOICE
 from pipelines import train
@@ -47,7 +49,8 @@ _SCRATCH = "tune"
 def search(config: SearchConfig, space: Dimensions, base: TrainConfig, wanted: int) -> None:
     """Run what is missing of so many trials, in the folder of `base`.
 
-    A KeyboardInterrupt goes on once the table of what there is has been printed.
+    A KeyboardInterrupt goes on once the table of what there is has been printed, and so does the
+    end of what may be spent (`Stopped`).
     """
     out = base.out
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -59,8 +62,8 @@ def search(config: SearchConfig, space: Dimensions, base: TrainConfig, wanted: i
     # and would not know which one where several run on this machine. There is no public way in.
     class_cache.DEFAULT_ENV_VARS["RAY_ADDRESS"] = ray.get_runtime_context().gcs_address
     try:
-        interruptible(_tuner(config, space, base, known, missing).fit)
-    except KeyboardInterrupt:
+        interruptible(_tuner(config, space, base, known, missing).fit, check)
+    except (KeyboardInterrupt, Stopped):
         print("\n".join(table(measured_trials(out))))
         raise
     finally:
@@ -145,7 +148,7 @@ def _tuner(
             name=_SCRATCH,
             storage_path=base.out,
             failure_config=ray.tune.FailureConfig(max_failures=2),
-            callbacks=[_Recorder(base.out), Follower(config, base.out, len(known), missing)],
+            callbacks=[_Recorder(base.out), Follower(config, base.out, known, missing)],
             verbose=0,
         ),
     )

@@ -19,9 +19,10 @@ from typing import Annotated, Any, NoReturn, TypeVar, get_origin, get_type_hints
 
 import tyro
 
-from bridge.common import streams
-from bridge.common.errors import Failed, InputError
+from bridge.common import log, streams
+from bridge.common.errors import Failed, InputError, Stopped
 from bridge.common.files import shown
+from bridge.common.watch_options import LogOptions
 
 Config = TypeVar("Config")
 
@@ -44,12 +45,17 @@ def main(
 def parsed(kind: type[Config], **settings: Any) -> Config:
     """`tyro.cli`, but an InputError of the dataclass or its groups comes out as it is.
 
-    Tyro would put it into a box of its own and exit, since it is a ValueError.
+    Tyro would put it into a box of its own and exit, since it is a ValueError. From here on the
+    command logs as its options say.
     """
     told = _Held()
     try:
         with contextlib.redirect_stderr(told):
-            return tyro.cli(kind, **settings)
+            config = tyro.cli(kind, **settings)
+        watch = getattr(config, "watch", None)
+        if isinstance(watch, LogOptions) and watch.log_json:
+            log.as_json()
+        return config
     except SystemExit as end:
         refusal: BaseException | None = end
         while refusal is not None and not isinstance(refusal, InputError):
@@ -95,7 +101,8 @@ def _code_of(command: Callable[[], Any], options: Mapping[str, str] | None) -> i
         _tell(as_options(_message(error), options))
         return 2
     except Failed as error:
-        _tell(as_options(_message(error), options))
+        kind = "stopped" if isinstance(error, Stopped) else "error"
+        _tell(as_options(_message(error), options), kind)
         return 1
     except UnicodeEncodeError as error:
         if error.reason != "surrogates not allowed":
@@ -142,7 +149,8 @@ def _message(error: BaseException) -> str:
 def _tell(message: str, kind: str = "error") -> None:
     with contextlib.suppress(OSError):
         lines = "\n".join(map(shown, message.split("\n")))
-        print(f"{kind}: {lines}", file=sys.stderr, flush=True)
+        text = log.entry(kind, text=lines) if log.is_json() else f"{kind}: {lines}"
+        print(text, file=sys.stderr, flush=True)
 
 
 _KEPT = "What was finished is intact, and the same command continues from there."

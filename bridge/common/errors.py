@@ -13,3 +13,7 @@ class Failed(RuntimeError):
 
     Every command prints it without a traceback and exits with code 1.
     """
+
+
+class Stopped(Failed):
+    """A limit that was set is reached; what was finished is kept, and more of it continues."""

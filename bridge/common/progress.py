@@ -1,4 +1,4 @@
-"""Progress: a bar on a terminal, a line every few seconds elsewhere."""
+"""Progress: a bar on a terminal, a line every few seconds elsewhere, and the status of a stage."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from bridge.common import log, watch
+from bridge.common.status import GATHERING
 
 # Only a terminal has bars, which take as long to import as options take to be read.
 if TYPE_CHECKING:
@@ -23,7 +26,8 @@ _LONGEST = 1e13
 class Counter:
     """Counts units of work; `note` is shown behind the count.
 
-    `before` of the units were done by an earlier run: they count, but not for the rate.
+    `before` of the units were done by an earlier run: they count, but not for the rate. Of
+    `failures` only the status tells.
     """
 
     name: str
@@ -32,12 +36,17 @@ class Counter:
     before: int = 0
     done: int = 0
     note: str = ""
+    failures: int = 0
     bar: Progress | None = None
     _started: float = field(default_factory=time.monotonic)
     _last_line: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
         self.done = max(self.done, self.before)
+        stage = watch.current()
+        # Stages of stages count those instead.
+        if stage is not None and stage.status.stage not in GATHERING:
+            stage.follow(self._values)
 
     @property
     def rate(self) -> float:
@@ -45,7 +54,11 @@ class Counter:
         return (self.done - self.before) / max(time.monotonic() - self._started, 1e-9)
 
     def advance(self, amount: int = 1, note: str | None = None) -> None:
-        """Count some more units."""
+        """Count some more units, all of whose results are kept.
+
+        Raises:
+            Stopped: the stage has cost as much as it may.
+        """
         self.done += amount
         self.note = self.note if note is None else note
         if self.bar is not None:
@@ -53,7 +66,12 @@ class Counter:
             self.bar.update(self.bar.task_ids[0], completed=self.done, note=note)
         elif time.monotonic() - self._last_line > SECONDS_BETWEEN_LINES:
             self._last_line = time.monotonic()
-            print(self.line(), flush=True)
+            log.say(self.line(), "progress", **self._values())
+        watch.check()
+
+    def _values(self) -> dict[str, Any]:
+        names = ("done", "total", "unit", "rate", "failures", "note")
+        return {"part": self.name} | {name: getattr(self, name) for name in names}
 
     def line(self) -> str:
         """The state in one line: done, share, rate and time left."""

@@ -30,8 +30,11 @@ from bridge.report import Gallery, MethodResult, ReportData, write_report
 from bridge.report.gallery import HARDEST_DISTRACTORS
 from bridge.report.tables import map_table, text_table
 from pipelines.stages import cluster, engine
-from pipelines.stages.claim import claimed
 from pipelines.stages.evaluation_options import EvaluateConfig
+from pipelines.stages.running import running
+
+_INCIDENTAL = {"out", "watch"}
+"""Options that change nothing of what is reported."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ def make_report(
     config: EvaluateConfig, manifests: Mapping[str, IndexManifest]
 ) -> dict[str, dict[str, Result]]:
     """Evaluate indexes, given by their paths, and report; results by method and protocol."""
-    with claimed(config.out) as out:
+    with running("evaluate", config.out, config.watch) as out:
         return _report(config, manifests, out)
 
 
@@ -168,7 +171,7 @@ def provenance(config: EvaluateConfig, manifests: Mapping[str, IndexManifest]) -
     """The manifests of everything that went into the report."""
     return {
         # The same report is the same wherever it is written.
-        "config": {name: value for name, value in asdict(config).items() if name != "out"},
+        "config": {n: value for n, value in asdict(config).items() if n not in _INCIDENTAL},
         "indexes": {
             path: {
                 "model": manifest.model,

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import tyro
+
 from bridge.common.record import WholeNumber, check
+from bridge.common.watch_options import LogOptions
 from bridge.index.config import AlphaQE, Rerank, RerankName, SuperGlobal, rerank_of
 
 
@@ -34,6 +37,7 @@ class EvaluateConfig:
     """Of the random choices among queries."""
     trust_data: bool = False
     """Take shards as they are, without comparing them with the hashes in their manifest."""
+    watch: tyro.conf.OmitArgPrefixes[LogOptions] = field(default_factory=LogOptions)
 
     def __post_init__(self) -> None:
         check(self)

@@ -9,6 +9,7 @@ import tyro
 from annotated_types import Gt, Le
 
 from bridge.common.record import Count, Positive, Share, WholeNumber, check, from_json
+from bridge.common.watch_options import WatchOptions
 from bridge.index.config import IndexType
 from bridge.model.config import Precision
 
@@ -73,6 +74,7 @@ class BuildIndexConfig:
     """Give up when more than this share of the images cannot be decoded."""
     num_cpus: Count | None = None
     """CPUs of the local cluster that is started where none is running; default: all."""
+    watch: tyro.conf.OmitArgPrefixes[WatchOptions] = field(default_factory=WatchOptions)
 
     def __post_init__(self) -> None:
         check(self)

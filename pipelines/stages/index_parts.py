@@ -111,6 +111,7 @@ def _finish_parts(
         def finished(record: PartRecord) -> None:
             writer.add(record)
             records[record.key] = record
+            bar.failures += len(record.unreadable)
             bar.advance(record.rows + len(record.unreadable))
 
         others = finished_parts(out.rpartition("/")[0])

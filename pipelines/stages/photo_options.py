@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
+import tyro
 from annotated_types import Ge
 
 from bridge.common import storage
 from bridge.common.errors import InputError
 from bridge.common.picture_options import PhotoLayout
 from bridge.common.record import Count, Share, WholeNumber, check, to_json
+from bridge.common.watch_options import WatchOptions
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class ImportPhotosConfig:
     """Give up when more than this share of the photos cannot be read."""
     num_cpus: Count | None = None
     """CPUs of the local cluster that is started where none is running; default: all."""
+    watch: tyro.conf.OmitArgPrefixes[WatchOptions] = field(default_factory=WatchOptions)
 
     def __post_init__(self) -> None:
         check(self)
@@ -66,5 +69,5 @@ class ImportPhotosConfig:
         return options
 
 
-_NO_ROWS = {"out", "max_rejected", "num_cpus"}
+_NO_ROWS = {"out", "max_rejected", "num_cpus", "watch"}
 """Options that change no row."""

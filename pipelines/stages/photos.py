@@ -17,10 +17,10 @@ from bridge.dataset.roles import QUERY, TRAIN, VALIDATION
 from bridge.dataset.schema import REAL_SPLIT, TEST_SPLIT, TRAIN_SPLIT, VALIDATION_SPLIT
 from bridge.dataset.selections import SELECTIONS, SELECTIONS_SCHEMA
 from pipelines.stages import cluster, engine
-from pipelines.stages.claim import claimed
 from pipelines.stages.dataset_request import CATALOGUE, PASSED_OVER
 from pipelines.stages.photo_inputs import LISTING_FILE
 from pipelines.stages.photo_options import ImportPhotosConfig
+from pipelines.stages.running import running
 from pipelines.stages.shards import Losses, Shards, finish, make_missing
 
 
@@ -45,7 +45,7 @@ def make_dataset(
         InputError: too many of them cannot be read.
     """
     root, folder = storage.absolute(config.photos), config.folder
-    with claimed(folder):
+    with running("import-photos", folder, config.watch):
         cluster.connect(config.num_cpus)
         manifest = found
         if manifest is None:

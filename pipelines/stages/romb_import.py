@@ -36,9 +36,9 @@ from bridge.dataset.romb.sources import (
     trajectories_of,
 )
 from pipelines.stages import cluster, engine
-from pipelines.stages.claim import claimed
 from pipelines.stages.dataset_request import CATALOGUE
 from pipelines.stages.romb_options import ImportRombConfig
+from pipelines.stages.running import running
 from pipelines.stages.shards import Losses, Shards, finish, make_missing
 
 KIND = "romb"
@@ -69,7 +69,7 @@ def import_romb(config: ImportRombConfig, found: Manifest | None, places: Places
         InputError: the sets cannot be read, have changed since the import was begun, or too much of
             them is missing or damaged.
     """
-    with claimed(config.folder):
+    with running("import-romb", config.folder, config.watch):
         cluster.connect(config.num_cpus)
         sets = look_into(config, places)
         fingerprint = storage.sha256_json({name: each.fingerprint for name, each in sets.items()})

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
+
+import tyro
 
 from bridge.common import storage
 from bridge.common.errors import InputError
 from bridge.common.record import Count, Share, WholeNumber, check, to_json
+from bridge.common.watch_options import WatchOptions
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,7 @@ class ImportRombConfig:
     """CPUs of the local cluster that is started where none is running; default: all."""
     dry_run: bool = False
     """Only print what is there and what would be imported."""
+    watch: tyro.conf.OmitArgPrefixes[WatchOptions] = field(default_factory=WatchOptions)
 
     def __post_init__(self) -> None:
         check(self)
@@ -57,5 +61,5 @@ class ImportRombConfig:
         return options
 
 
-_NO_ROWS = {"out", "max_rejected", "num_cpus", "dry_run"}
+_NO_ROWS = {"out", "max_rejected", "num_cpus", "dry_run", "watch"}
 """Options that change no row."""

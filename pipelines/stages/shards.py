@@ -104,11 +104,13 @@ def make_missing(
         progress(title, shards.images, "images", before) as counter,
         ManifestWriter(folder, manifest, Manifest.with_shards, manifest.blank()) as writer,
     ):
+        counter.failures = lost
         losses.refuse(lost)
         for result in engine.run(work, shards.missing, *shared, gpus=gpus, actors=actors):
             writer.add(result)
             new = losses.count(result.rejections)
             made, lost = made + 1, lost + new
+            counter.failures = lost
             left_out = f", {lost:,} {losses.name} left out" if lost else ""
             note = f"{made:,} of {shards.number:,} shards{left_out}"
             counter.advance(result.record.rows + shards.images_per_input * new, note)

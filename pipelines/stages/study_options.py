@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
+import tyro
 from annotated_types import MinLen
 
 from bridge.common.errors import InputError
 from bridge.common.record import Count, WholeNumber, check
+from bridge.common.watch_options import WatchOptions
 from pipelines.stages.train_options import DEFAULT_DATA
 
 StudyPreset = Literal["quick", "paper", "recipes"]
@@ -51,6 +53,7 @@ class StudyConfig:
     """Take shards as they are, without comparing them with the hashes in their manifest."""
     dry_run: bool = False
     """Only print the runs and what they would cost."""
+    watch: tyro.conf.OmitArgPrefixes[WatchOptions] = field(default_factory=WatchOptions)
 
     def __post_init__(self) -> None:
         check(self)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -10,8 +11,8 @@ from dataclasses import dataclass, replace
 import torch
 
 import bridge
-from bridge.common import storage
-from bridge.common.errors import InputError
+from bridge.common import storage, watch
+from bridge.common.errors import InputError, Stopped
 from bridge.index.folder import open_index_manifest, read_descriptors
 from bridge.metrics.repeats import Repeats, repeats_of
 from bridge.model.checkpoint import save_model
@@ -108,17 +109,37 @@ def parameters(model: str) -> int:
     return sum(value.numel() for name, value in named if not name.startswith(CLASSIFIER))
 
 
-def run_all(work: Callable[[Run], None], runs: Iterable[Run], at_a_time: int) -> dict[str, str]:
+def run_all(
+    work: Callable[[Run], None], runs: Iterable[Run], at_a_time: int, before: int = 0
+) -> dict[str, str]:
     """Do all runs, so many at a time; why, by name, for those that failed.
 
-    A failure leaves the other runs alone.
+    A failure leaves the other runs alone, and so does a limit that is reached: all of them stop
+    with a checkpoint.
+
+    Args:
+        work: what a run is.
+        runs: those to do.
+        at_a_time: how many.
+        before: runs of the same study that are finished.
 
     Raises:
         InputError, OSError: of the first run that has one; others would meet it too.
+        Stopped: a limit was reached.
     """
     waiting = deque(runs)
+    total, started = len(waiting) + before, time.monotonic()
+    finished: list[str] = []
     failed: dict[str, str] = {}
     fatal: list[BaseException] = []
+    stopped: list[Stopped] = []
+    study = watch.current()
+
+    def tell() -> None:
+        if study is not None:
+            rate = len(finished) / max(time.monotonic() - started, 1e-9)
+            counted = before + len(finished)
+            study.count("study", counted, total, "runs", rate=rate, failures=len(failed))
 
     def take_turns() -> None:
         while waiting and not fatal:
@@ -127,15 +148,22 @@ def run_all(work: Callable[[Run], None], runs: Iterable[Run], at_a_time: int) ->
             except IndexError:
                 return
             try:
+                watch.check()
                 # In one piece, beside other threads: `print` writes the end of a line by itself.
                 print(f"--- {run.name}, {len(waiting)} more to begin\n", end="", flush=True)
                 work(run)
+                finished.append(run.name)
+            except Stopped as error:
+                waiting.clear()
+                stopped.append(error)
             except (InputError, OSError) as error:
                 fatal.append(error)
             except Exception as error:
                 failed[run.name] = f"{type(error).__name__}: {error}".splitlines()[0][:300]
                 print(f"{run.name} failed: {failed[run.name]}", flush=True)
+            tell()
 
+    tell()
     if at_a_time == 1:
         take_turns()
     else:
@@ -147,8 +175,8 @@ def run_all(work: Callable[[Run], None], runs: Iterable[Run], at_a_time: int) ->
         while any(thread.is_alive() for thread in threads) and not fatal:
             for thread in threads:
                 thread.join(0.2)
-    if fatal:
-        raise fatal[0]
+    for error in (*fatal, *stopped):
+        raise error
     return failed
 
 

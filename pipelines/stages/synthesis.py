@@ -19,8 +19,8 @@ from bridge.synthesis.plan import ShardPlan, plan_shards
 from bridge.synthesis.preview import contact_sheet, preview_rows
 from bridge.synthesis.shard import LOST_TRAJECTORY, check_object, make_shard, renderer_for
 from pipelines.stages import cluster, engine
-from pipelines.stages.claim import claimed
 from pipelines.stages.dataset_request import CATALOGUE
+from pipelines.stages.running import running
 from pipelines.stages.shards import Losses, Shards, finish, make_missing
 from pipelines.stages.synthesis_inputs import choose_objects, shortage
 from pipelines.stages.synthesis_options import SynthesizeConfig
@@ -47,7 +47,7 @@ def make_dataset(
     """
     # A renderer that is not installed is better found here than in every worker.
     renderer_for(config.simulator)
-    with claimed(config.folder):
+    with running("synthesize", config.folder, config.watch):
         cluster.connect(config.num_cpus)
         manifest = found
         if manifest is None:

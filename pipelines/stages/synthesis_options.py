@@ -12,6 +12,7 @@ from bridge.common import cli, storage
 from bridge.common.errors import InputError
 from bridge.common.picture_options import ImageFormat
 from bridge.common.record import Count, Share, WholeNumber, check, from_json, to_json
+from bridge.common.watch_options import WatchOptions
 from bridge.simulator.config import (
     FilterName,
     ImageSide,
@@ -86,6 +87,7 @@ class SynthesizeConfig:
     """Only draw so many trajectories on a contact sheet, <out>/preview.png."""
     verify: str | None = None
     """Only check this dataset: files, labels, and a sample of it simulated again."""
+    watch: tyro.conf.OmitArgPrefixes[WatchOptions] = field(default_factory=WatchOptions)
 
     def __post_init__(self) -> None:
         check(self)
@@ -125,7 +127,7 @@ LATER_OPTIONS: Mapping[str, Any] = {
 }
 """Options that manifests made before them lack, with what they were then."""
 
-_NO_ROWS = {"preset", "out", "max_rejected", "num_cpus", "dry_run", "preview", "verify"}
+_NO_ROWS = {"preset", "out", "max_rejected", "num_cpus", "dry_run", "preview", "verify", "watch"}
 """Options that change no row."""
 
 PRESETS: dict[str, dict[str, SynthesizeConfig]] = {

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from bridge.common import log
+from bridge.common.watch import Watch, current
 from bridge.training.run_log import MetricsReader, format_line
 from bridge.training.tracking import Tracker, open_tracker
 from pipelines.stages.train_options import TrainConfig
@@ -28,6 +30,7 @@ def following(out: str, tracker: Tracker) -> Iterator[None]:
     """Print and track the run's metrics as they are logged, whichever node they come from."""
     stop = threading.Event()
     reader = MetricsReader(out)
+    watch = current()
     for line in reader.new_lines():
         # Of an earlier command; the tracker may have missed the last ones.
         tracker.log(line["step"], line)
@@ -35,8 +38,10 @@ def following(out: str, tracker: Tracker) -> Iterator[None]:
     def show() -> None:
         try:
             for line in reader.new_lines():
-                print(format_line(line), flush=True)
+                log.say(format_line(line), "step", **line)
                 tracker.log(line["step"], line)
+                if watch is not None:
+                    _count(watch, line)
         # Whatever goes wrong in looking at a training is no reason to end it.
         except Exception as error:
             print(f"warning: the progress cannot be shown: {error}", flush=True)
@@ -53,3 +58,15 @@ def following(out: str, tracker: Tracker) -> Iterator[None]:
         stop.set()
         thread.join()
         show()
+
+
+def _count(watch: Watch, line: dict[str, Any]) -> None:
+    watch.count(
+        "train",
+        line["step"],
+        line["total_steps"],
+        "steps",
+        rate=line["images_per_second"] / line["images_per_step"],
+        failures=int(line["unreadable"]),
+        note=f"epoch {line['epoch'] + 1}, loss {line['loss/total']:.3f}",
+    )

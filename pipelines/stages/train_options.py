@@ -13,6 +13,7 @@ from annotated_types import Ge
 from bridge.common import storage
 from bridge.common.errors import InputError
 from bridge.common.record import Count, NonNegative, Positive, WholeNumber, check
+from bridge.common.watch_options import WatchOptions
 from bridge.model.config import PAPER, ModelConfig, TrainedName
 from bridge.training.presets import PRESETS, PresetName
 from bridge.training.recipe import Compute, Recipe
@@ -69,6 +70,7 @@ class TrainConfig:
     """Take shards as they are, without comparing them with the hashes in their manifest."""
     dry_run: bool = False
     """Only print what would be trained and what it would cost."""
+    watch: tyro.conf.OmitArgPrefixes[WatchOptions] = field(default_factory=WatchOptions)
     # Options of groups keep their plain names: --epochs, not --recipe.epochs.
     model: tyro.conf.OmitArgPrefixes[ModelConfig] = PAPER
     recipe: tyro.conf.OmitArgPrefixes[Recipe] = field(default_factory=Recipe)
@@ -112,6 +114,7 @@ _INCIDENTAL = {
     "dry_run",
     "trust_data",
     "compute",
+    "watch",
 }
 """Options that may differ between the parts of one run."""
 

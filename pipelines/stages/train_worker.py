@@ -6,7 +6,8 @@ import errno
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ import torch
 from ray.train.collective import broadcast_from_rank_zero
 
 from bridge.common import storage
-from bridge.common.errors import Failed, InputError
+from bridge.common.errors import Failed, InputError, Stopped
+from bridge.common.status import read_status
 from bridge.dataset.manifest import open_manifest
 from bridge.model.registry import build_model
 from bridge.training.errors import DamagedCheckpoint, NonFiniteLoss, TooManyUnreadable
@@ -32,6 +34,8 @@ UNREADABLE_FILE = "unreadable.json"
 """Identifiers of the training images that could not be decoded; absent where all could."""
 CHECKPOINTS = "checkpoints"
 LOCAL_CHECKPOINTS = f"{CHECKPOINTS}/local"
+SECONDS_BETWEEN_QUESTIONS = 5.0
+"""Whether to stop: the answer may lie on an object store."""
 SPARE_BYTES = 1 << 20
 """That stay free beside a checkpoint, for the records and logs of the run."""
 
@@ -40,9 +44,9 @@ def train_worker(settings: dict[str, Any]) -> Exception | None:
     """One training process; all of them run this.
 
     Returns why training stopped where repeating it would not help: a `NonFiniteLoss`, an
-    InputError, a full cache (`Failed`), or the OSError of a disk that cannot be written. All ranks
-    come to that together and return, so that Ray, which would repeat a failure, takes the run as
-    ended.
+    InputError, a full cache (`Failed`), the OSError of a disk that cannot be written, or that the
+    driver wants it to stop (`Stopped`), which it does with a checkpoint. All ranks come to that
+    together and return, so that Ray, which would repeat a failure, takes the run as ended.
     """
     config: TrainConfig = settings["config"]
     out: str = settings["out"]
@@ -56,10 +60,11 @@ def train_worker(settings: dict[str, Any]) -> Exception | None:
         if ray.train.get_context().get_world_size() > 1:
             raise
         return error
+    poll = Poll(out if settings["may_stop"] else None)
     try:
         if ray.train.get_context().get_world_rank() == 0:
-            return _lead(trainer, out, local)
-        return _follow(trainer)
+            return _lead(trainer, out, local, poll)
+        return _follow(trainer, poll)
     except (NonFiniteLoss, TooManyUnreadable) as error:
         return error
 
@@ -121,29 +126,56 @@ def build_trainer(config: TrainConfig, device: str, threads: int) -> Trainer:
     )
 
 
-def preemption_poll() -> Callable[[], bool]:
-    """A function for `Trainer.run`: true when it is new that nodes of the run will be taken away.
+class Poll:
+    """For `Trainer.run`: whether there is a reason to write a checkpoint now.
 
-    Ray agrees on the answer among all ranks, so every rank has to ask equally often.
+    Nodes of the run will be taken away, and that is new, or the driver, whose status is in a
+    folder, wants the run to stop. All ranks get the same answer, so every rank has to ask equally
+    often.
+
+    Attributes:
+        stopped: that it is to stop, once that is known.
     """
-    known = None
 
-    def poll() -> bool:
-        nonlocal known
+    def __init__(self, folder: str | None) -> None:
+        self.stopped: Stopped | None = None
+        self._folder = folder
+        self._preemption: Any = None
+        self._asked = time.monotonic()
+
+    def __call__(self) -> bool:
         info = ray.train.get_preemption_info()
-        is_new = info is not None and info != known
-        known = info
-        return is_new
+        is_new = info is not None and info != self._preemption
+        self._preemption = info
+        if self._folder is not None and broadcast_from_rank_zero(self._is_stopping(self._folder)):
+            self.stopped = Stopped("The training was to stop.")
+        return is_new or self.stopped is not None
 
-    return poll
+    def ends(self, trainer: Trainer) -> bool:
+        """Whether the run stops before its end."""
+        return self.stopped is not None and trainer.step < trainer.total_steps
+
+    def _is_stopping(self, folder: str) -> bool:
+        is_first = ray.train.get_context().get_world_rank() == 0
+        if not is_first or time.monotonic() - self._asked < SECONDS_BETWEEN_QUESTIONS:
+            return False
+        self._asked = time.monotonic()
+        try:
+            return read_status(folder).state == "stopping"
+        # Whatever is wrong with the file is no reason to stop.
+        except InputError:
+            return False
 
 
-def _lead(trainer: Trainer, out: str, local: Path | None) -> OSError | None:
-    """Train as rank 0, which alone logs, draws and saves; the error that keeps it from that."""
+def _lead(trainer: Trainer, out: str, local: Path | None, poll: Poll) -> Exception | None:
+    """Train as rank 0, which alone logs, draws and saves.
+
+    Returns the error that keeps it from that, or that it was to stop.
+    """
     unreadable: tuple[str, ...] = ()
     failure: OSError | None = None
     with RunLog(out, trainer.step) as log:
-        for event in trainer.run(poll=preemption_poll()):
+        for event in trainer.run(poll=poll):
             try:
                 log.add(event.step, _line(event, trainer))
                 if CHOICE in event.metrics or event.improved:
@@ -159,19 +191,19 @@ def _lead(trainer: Trainer, out: str, local: Path | None) -> OSError | None:
             if event.checkpoint:
                 failure = _report(event, trainer, out, local, failure)
                 # The others wait for what became of the checkpoint, and end as this one does.
-                if broadcast_from_rank_zero(failure):
-                    return failure
+                if broadcast_from_rank_zero(failure) or poll.ends(trainer):
+                    return failure or poll.stopped
     return failure
 
 
-def _follow(trainer: Trainer) -> OSError | None:
+def _follow(trainer: Trainer, poll: Poll) -> Exception | None:
     """Train as any other rank."""
-    for event in trainer.run(poll=preemption_poll()):
+    for event in trainer.run(poll=poll):
         if event.checkpoint:
             ray.train.report(event.metrics)
             failure: OSError | None = broadcast_from_rank_zero(None)
-            if failure:
-                return failure
+            if failure or poll.ends(trainer):
+                return failure or poll.stopped
     return None
 
 

@@ -11,8 +11,9 @@ import torch
 from ray.train.torch import TorchTrainer
 
 from bridge.common import storage
-from bridge.common.errors import Failed, InputError
+from bridge.common.errors import Failed, InputError, Stopped
 from bridge.common.record import read_record
+from bridge.common.watch import check, check_overdue, has_limit
 from bridge.model.method import RetrievalModel
 from bridge.model.registry import build_model
 from bridge.training.cost import estimate
@@ -20,7 +21,7 @@ from bridge.training.errors import NonFiniteLoss
 from bridge.training.run_log import METRICS_FILE, MetricsReader
 from bridge.training.validation import CHOICE
 from pipelines.stages import cluster
-from pipelines.stages.claim import claimed
+from pipelines.stages.running import running
 from pipelines.stages.train_follow import following, tracking
 from pipelines.stages.train_options import TrainConfig
 from pipelines.stages.train_plan import Plan
@@ -42,7 +43,7 @@ def fit(
         callbacks: Ray Train's.
     """
     _say(config, plan, _model(config, plan))
-    with claimed(config.out) as out:
+    with running("train", config.out, config.watch) as out:
         cluster.connect(config.num_cpus)
         scaling = scaling_of(config, plan.batch)
         RunRecord(identity, complete=False).save(out)
@@ -88,7 +89,12 @@ def _fit(
         read_record(dict[str, Any], noted)
     trainer = TorchTrainer(
         train_worker,
-        train_loop_config={"config": config, "out": out, "local": not scaling.max_workers},
+        train_loop_config={
+            "config": config,
+            "out": out,
+            "local": not scaling.max_workers,
+            "may_stop": has_limit(),
+        },
         scaling_config=scaling,
         run_config=ray.train.RunConfig(
             name=CHECKPOINTS,
@@ -100,7 +106,7 @@ def _fit(
         ),
     )
     try:
-        result = interruptible(trainer.fit)
+        result = interruptible(trainer.fit, check_overdue)
     except ray.train.WorkerGroupError as error:
         for failure in error.worker_failures.values():
             cause = getattr(failure, "cause", failure)
@@ -119,6 +125,8 @@ def _fit(
             else "from the beginning, as there is no checkpoint yet"
         )
         raise NonFiniteLoss(f"{stopped}. The same command continues {reached}.")
+    if isinstance(stopped, Stopped):
+        check()
     if stopped is not None:
         raise stopped
 

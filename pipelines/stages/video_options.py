@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import tyro
@@ -12,6 +12,7 @@ from bridge.common import storage
 from bridge.common.errors import InputError
 from bridge.common.picture_options import ImageFormat
 from bridge.common.record import Count, Share, check, to_json
+from bridge.common.watch_options import WatchOptions
 from bridge.dataset.videos.config import MOST_IMAGES, Layout, Response, Truth, VideoConfig
 from bridge.simulator.config import ImageSide
 
@@ -61,6 +62,7 @@ class ImportVideosConfig:
     """CPUs of the local cluster that is started where none is running; default: all."""
     preview: Count | None = None
     """Only draw so many trajectories on a contact sheet, <out>/preview.png."""
+    watch: tyro.conf.OmitArgPrefixes[WatchOptions] = field(default_factory=WatchOptions)
 
     def __post_init__(self) -> None:
         check(self)
@@ -94,5 +96,5 @@ class ImportVideosConfig:
         return options
 
 
-_NO_ROWS = {"out", "max_rejected", "num_cpus", "preview"}
+_NO_ROWS = {"out", "max_rejected", "num_cpus", "preview", "watch"}
 """Options that change no row."""

@@ -15,8 +15,8 @@ from bridge.dataset.videos.layout import Clip
 from bridge.dataset.videos.preview import video_sheet
 from bridge.dataset.videos.shard import make_video_shard, plan_shards
 from pipelines.stages import cluster
-from pipelines.stages.claim import claimed
 from pipelines.stages.dataset_request import CATALOGUE
+from pipelines.stages.running import running
 from pipelines.stages.shards import Losses, Shards, finish, make_missing
 from pipelines.stages.video_options import ImportVideosConfig
 
@@ -34,7 +34,7 @@ def make_dataset(
         clips: the trajectories, in their order.
         catalogue: hash of them.
     """
-    with claimed(config.folder):
+    with running("import-videos", config.folder, config.watch):
         cluster.connect(config.num_cpus)
         manifest = found
         if manifest is None:

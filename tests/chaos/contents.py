@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from bridge.common import status
 from bridge.common.storage import sha256
 from bridge.training.run_log import METRICS_FILE, read_metrics
 
@@ -87,7 +88,7 @@ def index(out: Path) -> dict[str, str]:
 
 def report(out: Path) -> dict[str, str]:
     """Hash of every file of a report."""
-    return hashes(out, "**/*")
+    return {name: sha for name, sha in hashes(out, "**/*").items() if name != status.FILE}
 
 
 def trained_steps(out: Path) -> int:
