@@ -59,6 +59,12 @@ def shared_reference() -> Path:
 
 
 @pytest.fixture(scope="session")
+def shared_kuberay() -> Path:
+    """Schemas of KubeRay's resources; tests that use them skip where absent."""
+    return _shared("kuberay")
+
+
+@pytest.fixture(scope="session")
 def shared_photos() -> Path:
     """Photos that many readers get wrong; tests that use them skip where the folder is absent."""
     return _shared("cases") / "photos"
