@@ -36,11 +36,8 @@ test: setup ## the test suite
 test-long: setup ## what takes minutes: kills, several nodes, load, a browser, the demo, the notebook
 	$(BIN)/python -m pytest -m long
 
-chaos: setup ## kill a simulation, a training and an index at random points; no result may change (long)
-	$(BIN)/python -m tests.chaos synthesis -- --objects-per-category 6 --trajectories 12
-	$(BIN)/python -m tests.chaos training --kills 34 -- --preset quick --data data/chaos/synthesis/calm \
-		--num-workers 2 --epochs 20 --log-every 5 --checkpoint-every 10 --max-failures 100
-	$(BIN)/python -m tests.chaos index -- --model data/chaos/training/calm/model --data data/chaos/synthesis/calm
+chaos: setup ## kill nodes, drivers and workers of all stages at random points; no result may change (long)
+	$(BIN)/python -m tests.chaos
 
 fuzz: setup ## damage every kind of artefact in every kind of way; nothing may crash or hang (long)
 	$(BIN)/python -m tests.fuzz

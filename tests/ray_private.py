@@ -1,7 +1,7 @@
 """All that the tests use of Ray that is not public, so that a change of Ray breaks one file.
 
 No public call announces to a cluster that a node will be taken away, as a cloud does, and none
-tells when a checkpoint has been taken note of.
+tells when a checkpoint has been taken note of, or which processes are a node's.
 """
 
 from __future__ import annotations
@@ -36,3 +36,9 @@ def announce_preemption(address: str, node: str, seconds: float) -> None:
 def has_noted_a_checkpoint(checkpoints: Path) -> bool:
     """Whether Ray Train would continue from a checkpoint in a run's folder of checkpoints."""
     return (checkpoints / SNAPSHOT).exists()
+
+
+def processes_of(node: Any) -> list[int]:
+    """Numbers of the processes that `Cluster.add_node` started for a node and that are running."""
+    infos = [info for kind in node.all_processes.values() for info in kind]
+    return [info.process.pid for info in infos if info.process.poll() is None]

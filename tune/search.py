@@ -17,7 +17,7 @@ from dataclasses import replace
 from typing import Any
 
 from bridge.common import cli, storage
-from bridge.common.errors import InputError
+from bridge.common.errors import Failed, InputError
 from bridge.common.identity import refuse_difference
 from pipelines import train
 from tune.options import SearchConfig, Space
@@ -34,7 +34,7 @@ def run(config: SearchConfig) -> dict[str, Any]:
 
     Raises:
         InputError: an option, the data, or what lies in the folder cannot be used.
-        Failed: no trial came to anything.
+        Failed: a trial failed; what came of the others is in the folder.
     """
     from tune.space import base_training, dimensions, num_trials
 
@@ -73,7 +73,9 @@ def run(config: SearchConfig) -> dict[str, Any]:
         if sum(trial.is_done for trial in read_trials(out)) < wanted:
             storage.delete(storage.join(out, BEST_FILE))
         search(config, space, base, wanted)
-        return conclude(config, space, out)
+        best = conclude(config, space, out)
+        refuse_failed(out)
+        return best
 
 
 def _say(config: SearchConfig, space: Any, wanted: int, at_a_time: int) -> None:
@@ -89,6 +91,19 @@ def _say(config: SearchConfig, space: Any, wanted: int, at_a_time: int) -> None:
             "--epochs 14 or more, or --preset range; --dry-run tells the cost."
         )
     print(end="", flush=True)
+
+
+def refuse_failed(out: str) -> None:
+    """Failed where trials failed; what came of the others has been written."""
+    from tune.records import read_trials
+
+    trials = read_trials(out)
+    failed = sum(trial.outcome == "failed" for trial in trials)
+    if failed:
+        raise Failed(
+            f"{failed} of {len(trials)} trials failed. The same command tries them again; what is "
+            f"finished is in {out}."
+        )
 
 
 def _draw_again(folder: str) -> None:

@@ -32,6 +32,11 @@ TENSORS_ON_CPU = {
 tensor. Otherwise glibc asks the kernel anew for every large block, which the kernel fills with
 zeros page by page, for a third of the time of a forward pass."""
 
+RESERVED = "reserved-for"
+WITHOUT_GPUS = {RESERVED: "!gpu"}
+"""Where work without GPUs may go: nodes with the label `reserved-for: gpu` keep their CPUs for what
+feeds their GPUs."""
+
 SECONDS_TO_ANSWER = 5.0
 """In which a cluster takes a connection."""
 
@@ -189,9 +194,22 @@ def num_gpus() -> float:
     return float(ray.cluster_resources().get("GPU", 0.0))
 
 
-def nodes() -> list[dict[str, float]]:
-    """Resources of every node that runs."""
-    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+def nodes(*, for_gpus: bool = True) -> list[dict[str, float]]:
+    """Resources of every node that runs, or of those that also take work without GPUs."""
+    return [
+        node["Resources"]
+        for node in ray.nodes()
+        if node["Alive"] and (for_gpus or node["Labels"].get(RESERVED) != "gpu")
+    ]
+
+
+def say_where_all_is_reserved() -> None:
+    """Tell why work without GPUs has to wait, where it has nowhere to go yet."""
+    if not any(node.get("CPU") for node in nodes(for_gpus=False)) and num_cpus():
+        print(
+            f"note: all CPUs here are on nodes labelled {RESERVED}=gpu: waiting for other nodes.",
+            flush=True,
+        )
 
 
 def cpus_each(
@@ -222,7 +240,7 @@ def may_grow() -> bool:
 
 def room(cpus: float, gpus: float = 0) -> int:
     """How many processes of so many CPUs and GPUs fit on the nodes that run; at least one."""
-    return max(1, sum(_fitting(node, cpus, gpus) for node in nodes()))
+    return max(1, sum(_fitting(node, cpus, gpus) for node in nodes(for_gpus=gpus > 0)))
 
 
 def gpu_share(renderer: str) -> float:

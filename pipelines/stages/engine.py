@@ -22,8 +22,10 @@ import ray
 import ray.data
 from ray._private.worker import global_worker
 from ray.data import ActorPoolStrategy, Dataset
+from ray.experimental.internal_kv import _internal_kv_get, _internal_kv_put
 
 from pipelines.stages import cluster
+from pipelines.stages.spilling import spilling
 
 MOST_BLOCKS = 4096
 """Of numbers, as the driver keeps a record of each; with more units, blocks have several."""
@@ -34,6 +36,8 @@ MANY_UNITS = 16
 see that one is done. With fewer, it weighs more that the last may wait beside an idle process."""
 MOST_ATTEMPTS = 6
 """At a unit whose process dies, be it by the unit's fault or because its node is gone."""
+_DEATHS = "bridge-deaths"
+"""Where the cluster keeps, for units that are repeated, how many processes died at them."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,8 @@ def run(
 ) -> Iterator[Any]:
     """The result of every unit as it is finished, in any order.
 
-    A single unit for tasks is done here, where the cluster is this machine alone.
+    A single unit for tasks is done here, where the cluster is this machine alone. What needs no GPU
+    keeps off nodes that are reserved for GPUs (`cluster.WITHOUT_GPUS`).
 
     Args:
         work: a function `work(unit, *shared)` or, with `actors`, a class whose instances
@@ -92,11 +97,12 @@ def run(
         results = numbers.map(_task, fn_args=(work, arguments), **options)
     else:
         results = numbers.map(_Actor, fn_constructor_args=(work, arguments), **options)
-    for row in results.iter_rows():
-        result, error = pickle.loads(row["outcome"])
-        if error is not None:
-            raise error
-        yield result
+    with spilling():
+        for row in results.iter_rows():
+            result, error = pickle.loads(row["outcome"])
+            if error is not None:
+                raise error
+            yield result
 
 
 def tables(
@@ -128,6 +134,9 @@ def _numbers(length: int) -> Dataset:
 def _resources(length: int, cpus: float, gpus: float, actors: Actors | None) -> dict[str, Any]:
     """How Ray Data is to lay units over the cluster."""
     options: dict[str, Any] = {"num_cpus": cpus or None, "num_gpus": gpus or None}
+    if not gpus:
+        options["label_selector"] = cluster.WITHOUT_GPUS
+        cluster.say_where_all_is_reserved()
     if actors is None:
         return options
     most = min(length, actors.most or length)
@@ -170,6 +179,7 @@ class _Actor:
 
     def __init__(self, work: Callable[..., Any], arguments: Sequence[ray.ObjectRef]) -> None:
         self._units, *shared = ray.get(arguments)
+        self._run = arguments[0].hex()
         self._error: Exception | None = None
         try:
             self._work = _with(work, shared)
@@ -179,14 +189,15 @@ class _Actor:
     def __call__(self, row: dict[str, Any]) -> dict[str, bytes]:
         if self._error is not None:
             return _outcome(None, self._error)
-        return _done(self._work, self._units[row["unit"]])
+        return _done(self._work, self._units[row["unit"]], f"{self._run}:{row['unit']}")
 
 
 def _task(
     row: dict[str, Any], work: Callable[..., Any], arguments: Sequence[ray.ObjectRef]
 ) -> dict[str, bytes]:
     units, *shared = ray.get(arguments)
-    return _done(_with(work, shared), units[row["unit"]])
+    name = f"{arguments[0].hex()}:{row['unit']}"
+    return _done(_with(work, shared), units[row["unit"]], name)
 
 
 def _with(work: Callable[..., Any], shared: Sequence[Any]) -> Callable[[Any], Any]:
@@ -194,9 +205,9 @@ def _with(work: Callable[..., Any], shared: Sequence[Any]) -> Callable[[Any], An
     return work(*shared) if isinstance(work, type) else lambda unit: work(unit, *shared)
 
 
-def _done(work: Callable[[Any], Any], unit: Any) -> dict[str, bytes]:
+def _done(work: Callable[[Any], Any], unit: Any, name: str) -> dict[str, bytes]:
     try:
-        _refuse_to_die_again(unit)
+        _refuse_to_die_again(unit, name)
         return _outcome(work(unit))
     except Exception as error:
         return _outcome(None, error)
@@ -221,8 +232,13 @@ class _TableActor:
             yield self._work(self._units[number])
 
 
-def _refuse_to_die_again(unit: Any) -> None:
-    # Ray repeats without end, and only its core knows how often.
-    attempts: int = global_worker.core_worker.get_current_task_attempt_number()
-    if attempts >= MOST_ATTEMPTS:
-        raise RuntimeError(f"Worker processes died {attempts} times at {str(unit)[:500]}.")
+def _refuse_to_die_again(unit: Any, name: str) -> None:
+    """RuntimeError where too many processes have died at a unit, which has a name of its own."""
+    # Ray repeats without end, and only its core knows that this is no first attempt. Its count is
+    # no use: until a dead node is missed, it also counts attempts that found nobody to make them.
+    if not global_worker.core_worker.get_current_task_attempt_number():
+        return
+    deaths = int(_internal_kv_get(name, namespace=_DEATHS) or 0) + 1
+    _internal_kv_put(name, str(deaths), namespace=_DEATHS)
+    if deaths >= MOST_ATTEMPTS:
+        raise RuntimeError(f"Worker processes died {deaths} times at {str(unit)[:500]}.")

@@ -117,9 +117,9 @@ def grow(path: str, out: str, start: str, new: list[Shard], *, threads: int) -> 
 
 def on_one_node(function: Callable[..., None], path: str, *arguments: Any) -> None:
     """Run `function(path, *arguments, threads=...)` with all CPUs of the largest node."""
-    nodes = cluster.nodes()
-    cpus = max(1, max(int(node.get("CPU", 0)) for node in nodes))
-    if len(nodes) == 1:
+    largest = max((node.get("CPU", 0) for node in cluster.nodes(for_gpus=False)), default=1)
+    cpus = max(1, int(largest))
+    if len(cluster.nodes()) == 1:
         # Here, also where a service keeps some of the CPUs for itself.
         function(path, *arguments, threads=cpus)
         return

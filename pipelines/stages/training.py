@@ -114,6 +114,8 @@ def _fit(
             if isinstance(cause, InputError | Failed):
                 raise cause from error
         raise
+    except ray.train.ControllerError as error:
+        raise without_controller(error) from error
     if result.error is not None:
         raise result.error
     stopped = result.return_value
@@ -128,6 +130,15 @@ def _fit(
         check()
     if stopped is not None:
         raise stopped
+
+
+def without_controller(error: ray.train.ControllerError) -> Failed:
+    """What to tell where Ray gave up by itself, as where a new worker was killed for memory."""
+    why = (str(error.controller_failure).strip() or repr(error.controller_failure)).splitlines()[0]
+    return Failed(
+        f"Ray could not go on with the training: {why.rstrip('.')}. The same command continues "
+        "from its last checkpoint."
+    )
 
 
 def _model(config: TrainConfig, plan: Plan) -> RetrievalModel:

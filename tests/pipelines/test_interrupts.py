@@ -86,14 +86,14 @@ def _reached(
 ) -> Callable[[], object]:
     title = PHASES[phase]
     if title:
-        return lambda: workers(process, title)
+        return lambda: workers(process.pid, title)
     pattern = {
         "pipelines/synthesize.py": "data/*.parquet",
         "pipelines/train.py": "metrics.jsonl",
         "tune/search.py": "trials/*/metrics.jsonl",
     }.get(command)
     if pattern is None:
-        return lambda: workers(process, "ServeReplica")
+        return lambda: workers(process.pid, "ServeReplica")
     return lambda: any(path.stat().st_size for path in out.glob(pattern))
 
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import ray.train
 import torch
 from ray.cluster_utils import Cluster
 
@@ -18,12 +19,13 @@ from bridge.training.run_log import read_metrics
 from bridge.training.trainer import STATE_FILE
 from pipelines import train
 from pipelines.stages.train_options import TrainConfig, trainings
-from tests import chaos
+from pipelines.stages.training import without_controller
+from tests.chaos.contents import training as content
+from tests.chaos.subjects import TRAINER
 from tests.kills import Kind, start, strike, wait_for_step
 from tests.ray_private import announce_preemption, has_noted_a_checkpoint
 from tests.waiting import wait_until
 
-WORKER = chaos.SUBJECTS["training"].worker
 STATES = f"*/{STATE_FILE}"
 
 
@@ -50,6 +52,14 @@ def test_the_killed_command_is_the_undisturbed_one(training: TrainConfig, tmp_pa
     assert typed == replace(training, out=str(tmp_path))
 
 
+def test_where_ray_gives_up_it_is_told_in_a_sentence() -> None:
+    error = ray.train.ControllerError(RuntimeError("1 worker(s) were killed.\nMemory of the node"))
+    assert str(without_controller(error)) == (
+        "Ray could not go on with the training: 1 worker(s) were killed. The same command "
+        "continues from its last checkpoint."
+    )
+
+
 @pytest.fixture
 def driver_log(tmp_path: Path) -> Iterator[Path]:
     """Where drivers write; shown where a test fails."""
@@ -70,7 +80,7 @@ def begin(config: TrainConfig, out: Path, log: Path, **environment: str) -> subp
 
 
 def hit(driver: subprocess.Popen[str], kind: Kind) -> None:
-    assert strike(driver, kind, WORKER, random.Random(0)), "there was nothing to kill"
+    assert strike(driver, kind, TRAINER, random.Random(0)), "there was nothing to kill"
 
 
 @pytest.mark.long
@@ -98,7 +108,7 @@ def test_kills_at_any_point_change_nothing(
     hit(driver, "driver")
     driver.wait()
     assert begin(training, out, driver_log).wait(timeout=600) == 0
-    assert chaos.training(out) == chaos.training(trained)
+    assert content(out) == content(trained)
 
 
 @pytest.mark.long

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from bridge.training.run_log import METRICS_FILE, read_metrics
-from tests.chaos import TIMINGS
+from tests.chaos.contents import TIMINGS
 from tests.factories import make_dataset
 from tests.kills import start, strike
 from tests.waiting import wait_until

@@ -12,7 +12,7 @@ import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from bridge.common.errors import InputError
+from bridge.common.errors import Failed, InputError
 from bridge.training.presets import PRESETS, Preset
 from bridge.training.run_log import read_metrics
 from bridge.training.validation import CHOICE, STANDARD_ERROR
@@ -20,6 +20,7 @@ from pipelines import train
 from pipelines.stages.train_options import TrainConfig
 from tests.test_no_pickle import Bomb
 from tune import search
+from tune.records import Trial, write_trial
 from tune.search import SearchConfig, Space
 
 
@@ -32,6 +33,14 @@ def test_bad_input(tmp_path: Path) -> None:
         search.run(SearchConfig(report=str(tmp_path)))
     with pytest.raises(InputError, match="--training"):
         SearchConfig(training="paper")
+
+
+def test_failed_trials_are_no_success(tmp_path: Path) -> None:
+    write_trial(str(tmp_path), Trial({"contrastive_range": 1}, 0, "finished", [(10, 0.5)]))
+    search.refuse_failed(str(tmp_path))
+    write_trial(str(tmp_path), Trial({"contrastive_range": 3}, 1, "failed"))
+    with pytest.raises(Failed, match="^1 of 2 trials failed. The same command tries them again"):
+        search.refuse_failed(str(tmp_path))
 
 
 @pytest.fixture
