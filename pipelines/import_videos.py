@@ -60,6 +60,8 @@ def find_clips(config: ImportVideosConfig) -> tuple[Clip, ...]:
     from bridge.dataset.videos.notes import read_notes
 
     root = storage.absolute(config.videos)
+    if storage.is_uri(root):
+        raise InputError("`videos` must be on a disk that every node sees, not on an object store.")
     if not os.path.isdir(root):
         raise InputError(f"{shown(config.videos)} is no folder.")
     if config.layout == "folders":

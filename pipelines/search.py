@@ -24,7 +24,8 @@ from annotated_types import Ge, Le
 
 from bridge.common import cli, storage
 from bridge.common.errors import InputError
-from bridge.common.files import PICTURE_SUFFIXES, Folders, is_printable, natural, shown
+from bridge.common.files import PICTURE_SUFFIXES, is_printable, natural, shown
+from bridge.common.places import Place, folders_in, place
 from bridge.common.progress import progress
 from bridge.common.record import Count, check
 from bridge.index.config import TOP, AlphaQE, RerankName, SuperGlobal, rerank_of
@@ -112,7 +113,7 @@ def run(config: SearchConfig) -> list[dict[str, Any]]:
         threads=threads,
         rerank=rerank_of(config.rerank, config.aqe, config.superglobal),
     )
-    found: list[tuple[Path, Found]] = []
+    found: list[tuple[Place, Found]] = []
     rows: list[Row] = []
     # The results own the output; what is told of the progress goes beside it.
     with contextlib.redirect_stdout(sys.stderr):
@@ -133,7 +134,7 @@ def run(config: SearchConfig) -> list[dict[str, Any]]:
     return entries
 
 
-def picture_paths(named: Sequence[Path]) -> tuple[list[Path], list[str]]:
+def picture_paths(named: Sequence[Path]) -> tuple[list[Place], list[str]]:
     """The files among some paths, and the pictures in the folders among them at any depth.
 
     Files of a folder come in natural order, a2 before a10.
@@ -145,17 +146,18 @@ def picture_paths(named: Sequence[Path]) -> tuple[list[Path], list[str]]:
     Raises:
         InputError: a path is not there.
     """
-    for path in named:
+    places = [place(path) for path in named]
+    for path in places:
         if not path.exists():
             raise InputError(f"{shown(path)} does not exist.")
-    found: list[Path] = []
+    found: list[Place] = []
     passed_over = []
-    for path in named:
+    for path in places:
         if not is_printable(str(path)):
             passed_over.append(f"{shown(path)}, whose name cannot be printed")
         elif path.is_dir():
-            folders = Folders(path, PICTURE_SUFFIXES)
-            found += sorted(map(Path, folders.files()), key=natural)
+            folders = folders_in(path, PICTURE_SUFFIXES)
+            found += sorted(map(place, folders.files()), key=natural)
             summary = folders.summary()
             passed_over += [f"{summary} in {path}"] if summary else []
         else:
@@ -164,8 +166,8 @@ def picture_paths(named: Sequence[Path]) -> tuple[list[Path], list[str]]:
 
 
 def _search(
-    searcher: Searcher, paths: Sequence[Path], config: SearchConfig
-) -> Iterator[tuple[Path, bytes, Found]]:
+    searcher: Searcher, paths: Sequence[Place], config: SearchConfig
+) -> Iterator[tuple[Place, bytes, Found]]:
     """Every picture with what was found for it; empty where its file cannot be read."""
     from bridge.index.searcher import Found
 
@@ -179,14 +181,14 @@ def _search(
             counter.advance(len(some))
 
 
-def _read(path: Path) -> tuple[bytes, str | None]:
+def _read(path: Place) -> tuple[bytes, str | None]:
     try:
         return path.read_bytes(), None
     except OSError as error:
         return b"", error.strerror or str(error)
 
 
-def _report_unreadable(found: Sequence[tuple[Path, Found]]) -> None:
+def _report_unreadable(found: Sequence[tuple[Place, Found]]) -> None:
     """Name what could not be read; InputError where that was everything."""
     bad = [(path, one.error) for path, one in found if one.error]
     if not bad:

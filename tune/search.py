@@ -13,7 +13,6 @@ train.py --config takes is written to OUT/best.json, and what was learnt to OUT/
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import replace
 from typing import Any
 
@@ -72,7 +71,7 @@ def run(config: SearchConfig) -> dict[str, Any]:
     with running("tune", out, config.watch):
         storage.write_json(storage.join(out, SEARCH_FILE), config.recorded())
         if sum(trial.is_done for trial in read_trials(out)) < wanted:
-            _remove(storage.join(out, BEST_FILE))
+            storage.delete(storage.join(out, BEST_FILE))
         search(config, space, base, wanted)
         best = conclude(config, space, out)
         refuse_failed(out)
@@ -146,12 +145,6 @@ def _recorded(out: str) -> SearchConfig | None:
 
     path = storage.join(out, SEARCH_FILE)
     return read_record(SearchConfig, path) if storage.exists(path) else None
-
-
-def _remove(path: str) -> None:
-    filesystem, inner = storage.filesystem(path)
-    with contextlib.suppress(FileNotFoundError):
-        filesystem.delete_file(inner)
 
 
 def main() -> None:

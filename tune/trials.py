@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from types import SimpleNamespace
@@ -23,6 +22,7 @@ from bridge.training.errors import NonFiniteLoss
 from bridge.training.validation import CHOICE
 from pipelines import train
 from pipelines.stages import cluster, train_plan
+from pipelines.stages.run_storage import ray_storage
 from pipelines.stages.train_options import TrainConfig
 from pipelines.stages.train_scaling import MAX_CPUS_PER_WORKER
 from pipelines.stages.waiting import interruptible
@@ -146,7 +146,7 @@ def _tuner(
         ),
         run_config=ray.tune.RunConfig(
             name=_SCRATCH,
-            storage_path=base.out,
+            **ray_storage(base.out),
             failure_config=ray.tune.FailureConfig(max_failures=2),
             callbacks=[_Recorder(base.out), Follower(config, base.out, known, missing)],
             verbose=0,
@@ -258,6 +258,4 @@ class _Recorder(ray.tune.Callback):
 
 
 def _remove_scratch(out: str) -> None:
-    filesystem, inner = storage.filesystem(storage.join(out, _SCRATCH))
-    with contextlib.suppress(FileNotFoundError):
-        filesystem.delete_dir(inner)
+    storage.delete_folder(storage.join(out, _SCRATCH))

@@ -20,8 +20,9 @@ from typing import Annotated, Any, NoReturn, TypeVar, get_origin, get_type_hints
 import tyro
 
 from bridge.common import log, streams
-from bridge.common.errors import Failed, InputError, Stopped
+from bridge.common.errors import Failed, InputError, Stopped, StoreError
 from bridge.common.files import shown
+from bridge.common.storage import refuse_store_error
 from bridge.common.watch_options import LogOptions
 
 Config = TypeVar("Config")
@@ -112,6 +113,11 @@ def _code_of(command: Callable[[], Any], options: Mapping[str, str] | None) -> i
     except OSError as error:
         if error.filename == streams.OUTPUT:
             return _told_output(error)
+        try:
+            refuse_store_error(error)
+        except StoreError as refusal:
+            _tell(str(refusal))
+            return 2
         told = told_os_error(error)
         if told is None:
             raise

@@ -15,5 +15,9 @@ class Failed(RuntimeError):
     """
 
 
+class StoreError(InputError):
+    """An object store that refuses, or does not answer: never the fault of what lies in it."""
+
+
 class Stopped(Failed):
     """A limit that was set is reached; what was finished is kept, and more of it continues."""

@@ -7,7 +7,8 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
+from typing import Protocol
 
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 """Of the files in a folder that are taken for pictures."""
@@ -19,6 +20,18 @@ HIDDEN = "hidden"
 UNPRINTABLE = "with a name that cannot be printed"
 LINKED_TWICE = "linked folders that are there already"
 BROKEN = "unreadable or links to nothing"
+
+
+class Item(Protocol):
+    """What is in a folder, as `os.scandir` tells it."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def path(self) -> str: ...
+    def is_dir(self) -> bool: ...
+    def is_file(self) -> bool: ...
+    def is_symlink(self) -> bool: ...
 
 
 class Folders:
@@ -86,7 +99,7 @@ class Folders:
         subfolders = [path for path in folders + links if self._take(path, here)]
         return sorted(subfolders), files
 
-    def _items(self, folder: str) -> list[os.DirEntry[str]]:
+    def _items(self, folder: str) -> Sequence[Item]:
         try:
             with os.scandir(folder) as items:
                 return sorted(items, key=lambda item: item.name)
@@ -102,6 +115,14 @@ class Folders:
         self._taken.add(place)
         return True
 
+    def has_file(self, path: str) -> bool:
+        """Whether there is such a file, whatever its type."""
+        return os.path.isfile(path)
+
+    def has_folder(self, path: str) -> bool:
+        """Whether there is such a folder."""
+        return os.path.isdir(path)
+
     def summary(self, types: Sequence[str] | None = None) -> str:
         """What was passed over, in words; empty where that was nothing.
 
@@ -116,7 +137,7 @@ class Folders:
         return ", ".join(parts)
 
 
-def natural(name: str | Path) -> list[tuple[int, int, str]]:
+def natural(name: str | PurePath) -> list[tuple[int, int, str]]:
     """A key that sorts names as people do: runs of digits count as numbers, a2 before a10."""
     parts = re.split(r"(\d+)", str(name))
     return [(1, int(part), "") if part.isdecimal() else (0, 0, part.casefold()) for part in parts]
@@ -135,7 +156,7 @@ def _is_shown(char: str) -> bool:
     return char.isprintable() or unicodedata.category(char) == "Zs"
 
 
-def shown(name: str | Path) -> str:
+def shown(name: str | PurePath) -> str:
     """A name as it can be printed anywhere: what cannot be printed is escaped."""
     return "".join(char if _is_shown(char) else _escaped(char) for char in str(name))
 

@@ -92,8 +92,7 @@ class ManifestWriter(Generic[M]):
             self._manifest = self._extended(self._manifest, self._new)
             self._manifest.save(self._folder)
             for path in list(notes(self._folder)):
-                filesystem, inner = storage.filesystem(path)
-                filesystem.delete_file(inner)
+                storage.delete(path)
             self._new, self._noted, self._notes = [], 0, 0
             ended = time.monotonic()
             self._next_note = ended + SECONDS_BETWEEN_SAVES

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bridge.common.errors import InputError
+from bridge.common.storage import refuse_store_error
 
 
 @contextmanager
@@ -30,5 +31,7 @@ def reading(path: str | Path, remedy: str = "") -> Iterator[None]:
     except PermissionError as error:
         raise InputError(f"{path} may not be read{end}") from error
     except Exception as error:
+        if isinstance(error, OSError):
+            refuse_store_error(error)
         why = (str(error).strip().splitlines() or [type(error).__name__])[0][:200].rstrip(".")
         raise InputError(f"{path} is damaged ({why}){end}") from error

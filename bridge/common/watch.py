@@ -133,10 +133,11 @@ class Watch:
     def forget(self) -> None:
         """Take the status away where the folder holds nothing else: nothing was made."""
         with suppress(Exception):
-            filesystem, inner = storage.filesystem(self._folder)
-            names = [*storage.list_files(self._folder), *storage.list_folders(self._folder)]
-            if all(PurePosixPath(name).name in (FILE, ".in-use.json") for name in names):
-                filesystem.delete_file(f"{inner}/{FILE}")
+            paths = [*storage.list_files(self._folder), *storage.list_folders(self._folder)]
+            names = [PurePosixPath(path).name for path in paths]
+            # The command's claim is there still.
+            if all(name == FILE or name.startswith(".in-use") for name in names):
+                storage.delete(storage.join(self._folder, FILE))
 
     def _numbers(self) -> dict[str, Any]:
         names = ("done", "total", "unit", "failures", "core_hours", "gpu_hours")

@@ -10,7 +10,6 @@ Layouts, where TRAJECTORY stands for any folders further in:
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -20,10 +19,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from bridge.common import storage
 from bridge.common.chance import rng_for
 from bridge.common.errors import InputError
-from bridge.common.files import PICTURE_SUFFIXES, Folders, shown
+from bridge.common.files import PICTURE_SUFFIXES, shown
 from bridge.common.picture_options import PhotoLayout
+from bridge.common.places import files_below, folders_in
 from bridge.dataset.manifest import Rejection
 from bridge.dataset.roles import DATABASE, QUERY
 from bridge.dataset.schema import REAL_SPLIT
@@ -77,9 +78,9 @@ def list_photos(root: str, layout: PhotoLayout) -> Listing:
     Raises:
         InputError: there is no such folder, or no photo in it.
     """
-    if not os.path.isdir(root):
+    if not storage.is_folder(root):
         raise InputError(f"The folder of photos {shown(root)} does not exist.")
-    folders = Folders(root, PHOTO_SUFFIXES)
+    folders = folders_in(root, PHOTO_SUFFIXES)
     found = [os.path.relpath(path, root) for path in folders.files()]
     if not found:
         others = folders.summary()
@@ -128,8 +129,10 @@ def listed(root: str, columns: Mapping[str, pa.Array]) -> Listing:
     """
     rows = pa.table(dict(columns))
     found = np.empty((len(rows), 2), np.int64)
-    for place, path in enumerate(rows["path"]):
-        found[place] = _file(os.path.join(root, path.as_py()))
+    stored = files_below(root) if storage.is_uri(root) else None
+    for place, path in enumerate(rows["path"].to_pylist()):
+        known = _file(os.path.join(root, path)) if stored is None else stored.get(path)
+        found[place] = known or (-1, -1)
     there = found[:, 0] >= 0
     rejections = tuple(
         Rejection(MISSING, path) for path in rows["path"].filter(pa.array(~there)).to_pylist()
@@ -148,12 +151,12 @@ def listed(root: str, columns: Mapping[str, pa.Array]) -> Listing:
     return Listing(rows.select(LISTING.names).cast(LISTING), "table", rejections)
 
 
-def _file(path: str) -> tuple[int, int]:
-    """Size and time of a file; -1 where there is none."""
+def _file(path: str) -> tuple[int, int] | None:
+    """Size and time of a file; None where there is none."""
     try:
         found = os.stat(path)
     except OSError:
-        return -1, -1
+        return None
     return found.st_size, found.st_mtime_ns
 
 
@@ -199,7 +202,7 @@ def without_duplicates(root: str, listing: Listing, earlier: pa.Table | None = N
     first: dict[str, str] = {}
     doubles: dict[int, str] = {}
     with ThreadPoolExecutor(_HASHERS) as pool:
-        digests = pool.map(lambda path: _digest(os.path.join(root, path)), paths)
+        digests = pool.map(lambda path: _digest(storage.join(root, path)), paths)
         for place, path, digest in zip(places.tolist(), paths, digests, strict=True):
             if digest is not None and first.setdefault(digest, path) != path:
                 doubles[place - len(before)] = first[digest]
@@ -221,8 +224,7 @@ def without_duplicates(root: str, listing: Listing, earlier: pa.Table | None = N
 def _digest(path: str) -> str | None:
     """Hash of a file's content; None where it cannot be read, which is for later to say."""
     try:
-        with open(path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return storage.sha256_file(path)
     except OSError:
         return None
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from typing import Any, overload
@@ -10,6 +9,7 @@ from typing import Any, overload
 import numpy as np
 import pyarrow as pa
 
+from bridge.common import storage
 from bridge.common.images import UnreadableImage
 from bridge.common.served import servable
 from bridge.dataset.manifest import Rejection, ShardResult
@@ -131,8 +131,8 @@ def make_photo_shard(
     rejections: list[Rejection] = []
     for photo in shard.photos.to_pylist():
         try:
-            with open(os.path.join(root, photo["path"]), "rb") as file:
-                image = servable(file.read(), max_side)
+            image = servable(storage.read_bytes(storage.join(root, photo["path"])), max_side)
+        # An object store that does not answer is no fault of a photo's: that ends the command.
         except (OSError, UnreadableImage) as error:
             # The message of an OSError has the path in it, which differs between machines.
             why = error.strerror if isinstance(error, OSError) else None

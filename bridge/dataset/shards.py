@@ -96,7 +96,7 @@ def open_shard(dataset: str, path: str) -> Iterator[pq.ParquetFile]:
     with (
         reading(f"The shard {target}", _REMEDY),
         fs.open_input_file(inner) as file,
-        pq.ParquetFile(file) as shard,
+        pq.ParquetFile(file, pre_buffer=storage.is_uri(target)) as shard,
     ):
         if not is_shard_schema(shard.schema_arrow):
             raise InputError(f"The shard {target} has not the columns of a dataset.")

@@ -338,7 +338,7 @@ def open_part(index: str, part: PartRecord, dimension: int) -> Iterator[pq.Parqu
     with (
         reading(path, _REMEDY),
         filesystem.open_input_file(inner) as file,
-        pq.ParquetFile(file) as parquet,
+        pq.ParquetFile(file, pre_buffer=storage.is_uri(path)) as parquet,
     ):
         shape = parquet.metadata.num_rows, parquet.schema_arrow.remove_metadata()
         if shape not in [(part.rows, descriptor_schema(dimension, t)) for t in (False, True)]:

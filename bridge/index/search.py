@@ -32,13 +32,9 @@ def build_index(descriptors: ArrayLike) -> faiss.IndexFlatIP:
 def save_index(index: faiss.Index, path: str | Path) -> None:
     """Write the index to a file, local or `s3://`/`gs://`: whole or not at all.
 
-    It is written piece by piece: no second copy of it is held.
+    It is written piece by piece: no second copy of it is held in memory, but where it goes to an
+    object store, one on this machine's disk until it is there.
     """
-    if storage.is_uri(path):
-        fs, inner = storage.filesystem(path)
-        with fs.open_output_stream(inner) as stream:
-            faiss.write_index(index, faiss.PyCallbackIOWriter(stream.write))
-        return
     # Where FAISS writes a file itself, it does not notice that the last of it finds no room.
     with storage.replaced(path) as temporary, open(temporary, "wb") as file:
         faiss.write_index(index, faiss.PyCallbackIOWriter(file.write))
@@ -56,11 +52,11 @@ def load_index(path: str | Path, *, mmap: bool = False) -> faiss.Index:
     """
     if not storage.exists(path):
         raise InputError(f"There is no index at {path}.")
-    fs, inner = storage.filesystem(path)
     try:
         if not storage.is_uri(path):
-            return faiss.read_index(inner, faiss.IO_FLAG_MMAP_IFC if mmap else 0)
-        with fs.open_input_stream(inner) as stream:
+            file = storage.absolute(path)
+            return faiss.read_index(file, faiss.IO_FLAG_MMAP_IFC if mmap else 0)
+        with storage.open_read(path) as stream:
             return faiss.read_index(faiss.PyCallbackIOReader(stream.read))
     except (RuntimeError, MemoryError) as error:
         raise InputError(f"{path} is damaged or is not a FAISS index.") from error
@@ -95,9 +91,8 @@ def open_search_index(index: str, manifest: IndexManifest, *, verify: bool = Fal
 
 def is_file(path: str, size: int, sha256: str | None = None) -> bool:
     """Whether there is a file of this size in bytes and, where given, of this hash."""
-    fs, inner = storage.filesystem(path)
     # A folder has no size and a missing file has none either.
-    if fs.get_file_info(inner).size != size:
+    if storage.file_size(path) != size:
         return False
     return sha256 is None or storage.sha256_file(path) == sha256
 

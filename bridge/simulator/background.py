@@ -12,8 +12,9 @@ import numpy as np
 from PIL import Image
 
 from bridge.common.errors import InputError
-from bridge.common.files import PICTURE_SUFFIXES, Folders, shown
+from bridge.common.files import PICTURE_SUFFIXES, shown
 from bridge.common.images import UnreadableImage, decode
+from bridge.common.places import folders_in, place, sizes_of
 
 MAX_BAD_DRAWS = 20
 CELLS = 3
@@ -77,13 +78,13 @@ class PhotoBackgrounds:
         subset: Literal["dataset", "distractors"],
         crop: CropRule = "aspect",
     ) -> None:
-        self._root = Path(folder)
+        self._root = place(folder)
         self._crop = crop
         self.rejected: dict[str, str] = {}
         if not self._root.is_dir():
             raise InputError(f"The background folder {shown(self._root)} does not exist.")
-        folders = Folders(self._root, PICTURE_SUFFIXES)
-        names = sorted(Path(path).relative_to(self._root).as_posix() for path in folders.files())
+        folders = folders_in(self._root, PICTURE_SUFFIXES)
+        names = sorted(path[len(folders.root) :].lstrip("/") for path in folders.files())
         self.passed_over = folders.summary()
         if not names:
             others = f"; passed over: {self.passed_over}" if self.passed_over else ""
@@ -97,7 +98,7 @@ class PhotoBackgrounds:
 
     def sizes(self) -> list[int]:
         """Bytes of each photo."""
-        return [(self._root / name).stat().st_size for name in self.names]
+        return sizes_of([str(self._root / name) for name in self.names])
 
     def sample(self, rng: np.random.Generator, image_size: tuple[int, int]) -> Background:
         """Draw a photo and crop it to (H, W) pixels; unreadable ones are skipped.

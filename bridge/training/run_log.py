@@ -181,7 +181,7 @@ def _read(path: str, start: int = 0) -> bytes:
     """A file from a byte on; nothing where it is shorter or does not exist."""
     fs, inner = storage.filesystem(path)
     try:
-        with fs.open_input_file(inner) as file:
+        with storage.told(path), fs.open_input_file(inner) as file:
             if file.size() <= start:
                 return b""
             file.seek(start)

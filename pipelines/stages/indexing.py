@@ -184,7 +184,7 @@ class _Job:
                 while merged in waiting:
                     path, before = waiting.pop(merged), index.ntotal
                     merge(index, load_index(path))
-                    _delete(path)
+                    storage.delete(path)
                     merged += 1
                     counter.advance(index.ntotal - before)
 
@@ -217,13 +217,12 @@ class _Job:
     ) -> dict[str, Any]:
         path = storage.join(self._out, FAISS_FILE)
         save_index(index, path)
-        filesystem, inner = storage.filesystem(path)
         record: dict[str, Any] = {
             "type": layout.type,
             "layout": asdict(layout),
             "effort": quality.effort,
             "rows": self._rows,
-            "bytes": filesystem.get_file_info(inner).size,
+            "bytes": storage.file_size(path),
             "sha256": storage.sha256_file(path),
             "latency_ms": round(quality.latency_ms, 4),
             "options": asdict(self._options),
@@ -263,18 +262,11 @@ def _candidates(options: IndexOptions, rows: int, dimension: int) -> list[Layout
 def _workspace(out: str) -> Iterator[str]:
     """An empty folder for temporary files, removed at the end; a killed run's is emptied."""
     folder = storage.join(out, _WORKSPACE)
-    filesystem, inner = storage.filesystem(folder)
+    storage.delete_folder(folder)
     try:
-        filesystem.create_dir(inner)
-        filesystem.delete_dir_contents(inner)
         yield folder
     finally:
-        filesystem.delete_dir(inner)
-
-
-def _delete(path: str) -> None:
-    filesystem, inner = storage.filesystem(path)
-    filesystem.delete_file(inner)
+        storage.delete_folder(folder)
 
 
 def _hash(parts: Sequence[PartRecord]) -> str:

@@ -11,8 +11,8 @@ changed, a new set is made of all of them, and the old one removed.
 
 from __future__ import annotations
 
+import io
 import os
-import shutil
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -137,7 +137,7 @@ def _datasets(library: str, record: _Record) -> list[str]:
 def _read_listing(dataset: str) -> pa.Table:
     path = storage.join(dataset, LISTING_FILE)
     with reading(path, "remove the library"):
-        return pq.read_table(path).cast(LISTING)
+        return pq.read_table(io.BytesIO(storage.read_bytes(path))).cast(LISTING)
 
 
 def _identities(table: pa.Table) -> pa.Array:
@@ -200,4 +200,4 @@ def _remove_other_sets(library: str, dataset: str) -> None:
     for path in storage.list_folders(library):
         name = path.rpartition("/")[2]
         if name.isdecimal() and name != kept:
-            shutil.rmtree(path)
+            storage.delete_folder(path)

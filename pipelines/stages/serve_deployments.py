@@ -11,7 +11,7 @@ from ray import serve
 from ray.serve.schema import LoggingConfig
 
 from bridge.common import storage
-from bridge.common.errors import InputError
+from bridge.common.errors import InputError, StoreError
 from bridge.index.folder import FAISS_FILE, open_index_manifest
 from bridge.index.searcher import Query, Searcher
 from bridge.web.app import Searched
@@ -96,6 +96,9 @@ class _WatchedIndex:
             self._differs = storage.sha256_file(self._path) != self._sha256
         except OSError:
             self._differs = True
+        except StoreError:
+            # What was read into memory was sound.
+            pass
         self.comparing = False
 
 

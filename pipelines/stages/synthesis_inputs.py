@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Container, Sequence
 from dataclasses import replace
@@ -10,6 +9,7 @@ from dataclasses import replace
 from bridge.common import storage
 from bridge.common.errors import InputError
 from bridge.common.files import shown
+from bridge.common.places import sizes_of
 from bridge.dataset.manifest import Manifest, open_manifest
 from bridge.dataset.schema import TEST_SPLIT, TRAIN_SPLIT, VALIDATION_SPLIT
 from bridge.dataset.splits import split_objects
@@ -158,5 +158,7 @@ def catalogue_hash(entries: Sequence[ObjectEntry], backgrounds: Backgrounds) -> 
 
     Textures and other files beside a mesh are not looked at.
     """
-    objects = [(e.object_id, os.path.getsize(e.path) if e.path else 0) for e in entries]
+    paths = [entry.path for entry in entries if entry.path]
+    sizes = dict(zip(paths, sizes_of(paths), strict=True))
+    objects = [(e.object_id, sizes[e.path] if e.path else 0) for e in entries]
     return storage.sha256_json([objects, backgrounds.sizes()])

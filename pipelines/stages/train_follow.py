@@ -7,11 +7,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from bridge.common import log
+from bridge.common import log, storage
 from bridge.common.watch import Watch, current
 from bridge.training.run_log import MetricsReader, format_line
 from bridge.training.tracking import Tracker, open_tracker
 from pipelines.stages.train_options import TrainConfig
+
+SECONDS_BETWEEN_REQUESTS = 10.0
+"""To an object store, where lines come in lots."""
 
 
 @contextmanager
@@ -47,7 +50,7 @@ def following(out: str, tracker: Tracker) -> Iterator[None]:
             print(f"warning: the progress cannot be shown: {error}", flush=True)
 
     def follow() -> None:
-        while not stop.wait(1.0):
+        while not stop.wait(SECONDS_BETWEEN_REQUESTS if storage.is_uri(out) else 1.0):
             show()
 
     thread = threading.Thread(target=follow, daemon=True)

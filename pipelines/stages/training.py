@@ -21,6 +21,7 @@ from bridge.training.errors import NonFiniteLoss
 from bridge.training.run_log import METRICS_FILE, MetricsReader
 from bridge.training.validation import CHOICE
 from pipelines.stages import cluster
+from pipelines.stages.run_storage import ray_storage
 from pipelines.stages.running import running
 from pipelines.stages.train_follow import following, tracking
 from pipelines.stages.train_options import TrainConfig
@@ -98,7 +99,7 @@ def _fit(
         scaling_config=scaling,
         run_config=ray.train.RunConfig(
             name=CHECKPOINTS,
-            storage_path=out,
+            **ray_storage(out),
             failure_config=ray.train.FailureConfig(max_failures=config.max_failures),
             # The newest may be damaged.
             checkpoint_config=ray.train.CheckpointConfig(num_to_keep=2),

@@ -114,13 +114,13 @@ def read_member(path: str, member: Any) -> bytes:
     """
     file = _opened(path)
     offset, packed, size = int(member["offset"]), int(member["packed"]), int(member["size"])
-    data = file.read_at(_HEAD.size + _USUAL_HEAD + packed, offset)
+    data = _read(path, file, _HEAD.size + _USUAL_HEAD + packed, offset)
     if len(data) < _HEAD.size or data[:4] != b"PK\3\4":
         raise DamagedMember("it is not where the list of its archive says")
     *_, name, extra = _HEAD.unpack_from(data)
     start = _HEAD.size + name + extra
     if name + extra > _USUAL_HEAD:
-        data = file.read_at(start + packed, offset)
+        data = _read(path, file, start + packed, offset)
     data = data[start : start + packed]
     if member["method"] == DEFLATED:
         unpacker = zlib.decompressobj(-zlib.MAX_WBITS)
@@ -131,6 +131,13 @@ def read_member(path: str, member: Any) -> bytes:
     if len(data) != size or zlib.crc32(data) != member["crc"]:
         raise DamagedMember("it is not what the list of its archive says")
     return bytes(data)
+
+
+def _read(path: str, file: pa.NativeFile, size: int, offset: int) -> bytes:
+    # An object store that does not answer is no fault of the member's.
+    with storage.told(path):
+        data: bytes = file.read_at(size, offset)
+    return data
 
 
 @lru_cache(maxsize=64)

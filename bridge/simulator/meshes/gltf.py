@@ -7,10 +7,10 @@ others, wrapping modes, instances, visibility and what stands below a camera, an
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 
+from bridge.common.places import Place
 from bridge.simulator.meshes.gltf_file import GltfFile, Record, field, records
 from bridge.simulator.meshes.gltf_materials import GltfMaterial, read_material
 from bridge.simulator.meshes.gltf_primitives import Shape, read_attribute, read_shape
@@ -25,7 +25,7 @@ _LEAST_COUNTED = 500
 """Triangles that an instance counts as at least."""
 
 
-def read_gltf(path: Path) -> tuple[list[Surface], list[Remark]]:
+def read_gltf(path: Place) -> tuple[list[Surface], list[Remark]]:
     """The surfaces of a .glb or .gltf file in its scene, and what of it could not be had.
 
     Raises:

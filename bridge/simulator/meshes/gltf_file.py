@@ -6,12 +6,12 @@ import base64
 import json
 import math
 import struct
-from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, unquote_to_bytes
 
 import numpy as np
 
+from bridge.common.places import Place
 from bridge.simulator.meshes.materials import find_file
 from bridge.simulator.meshes.surface import MeshError
 
@@ -121,7 +121,7 @@ class GltfFile:
         MeshError: it is not glTF 2.0, or needs an extension that is not supported.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Place) -> None:
         data = path.read_bytes()
         self._folder = path.parent
         text, self._binary = _split(data) if data.startswith(b"glTF") else (data, None)

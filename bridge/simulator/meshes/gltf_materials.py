@@ -11,6 +11,7 @@ from urllib.parse import unquote
 import numpy as np
 from PIL import Image
 
+from bridge.common.errors import StoreError
 from bridge.simulator.meshes.gltf_file import GltfFile, Record, extension, field, numbers
 from bridge.simulator.meshes.materials import cut_out, display, read_picture
 from bridge.simulator.meshes.surface import MeshError, Remark
@@ -97,6 +98,8 @@ def _picture(file: GltfFile, texture: Record, number: int) -> tuple[np.ndarray |
             with warnings.catch_warnings(), Image.open(BytesIO(file.picture(source))) as picture:
                 warnings.simplefilter("ignore", Image.DecompressionBombWarning)
                 return read_picture(picture), ""
+        except StoreError:
+            raise
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
             continue
     name = _picture_name(file, choices[0]) if choices else ""

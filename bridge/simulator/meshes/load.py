@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from bridge.common.errors import StoreError
+from bridge.common.places import place
 from bridge.simulator.config import ObjectRule
 from bridge.simulator.meshes.gltf import read_gltf
 from bridge.simulator.meshes.mesh import Mesh, build_mesh
@@ -26,17 +28,18 @@ def load_mesh(path: str | Path, objects: ObjectRule = "textured") -> Mesh:
     an opacity of 0 not at all.
 
     Args:
-        path: a .glb, .gltf or .obj file.
+        path: a .glb, .gltf or .obj file, local or on an object store.
         objects: what the file must have: a texture or vertex colours ("textured"), or those or
             materials whose colours differ by `VISIBLE_STEP` ("coloured"), or nothing ("any").
 
     Raises:
         MeshError: with the reason "unreadable", "no_faces", "no_texture" or "bad_geometry".
+        StoreError: the object store refuses or does not answer.
     """
-    file = Path(path)
+    file = place(path)
     try:
         surfaces, remarks = (read_obj if file.suffix.lower() == ".obj" else read_gltf)(file)
-    except MeshError:
+    except (MeshError, StoreError):
         raise
     # A damaged file fails anywhere in the parsers of the mesh, its JSON and its pictures, each
     # with exceptions of its own; all of them mean the same to the caller.

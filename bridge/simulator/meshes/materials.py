@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
 import numpy as np
@@ -13,6 +14,7 @@ from PIL import Image
 
 from bridge.common.files import PICTURE_SUFFIXES
 from bridge.common.images import eight_bits, is_see_through
+from bridge.common.places import Place
 from bridge.simulator.meshes.mipmaps import MAX_TEXTURE_SIDE, OPAQUE_FROM
 from bridge.simulator.meshes.surface import Remark
 from bridge.simulator.meshes.text import keys, spellings
@@ -53,7 +55,7 @@ def display(linear: np.ndarray) -> np.ndarray:
     return np.clip(values / scale, 0, 1) ** DISPLAY_GAMMA
 
 
-def find_file(folder: Path, name: str) -> Path | None:
+def find_file(folder: Place, name: str) -> Place | None:
     """The file that a material names, or None.
 
     Where it is not at the place named, its base name is looked for, in any case, encoding and form
@@ -64,7 +66,7 @@ def find_file(folder: Path, name: str) -> Path | None:
     written = name.strip().strip('"').replace("\\", "/")
     names = list(dict.fromkeys(one for s in spellings(written) for one in (s, unquote(s))))
     for relative in filter(None, names):
-        if os.path.isfile(folder / relative):
+        if _is_file(folder / relative):
             return folder / relative
     wanted = {key for one in names for key in keys(one.rsplit("/", 1)[-1])} - {""}
     stems = {os.path.splitext(key)[0] for key in wanted if key.endswith(_CONFUSED)}
@@ -79,13 +81,19 @@ def find_file(folder: Path, name: str) -> Path | None:
     return alike
 
 
-def _nearby(folder: Path) -> Iterator[Path]:
+def _is_file(path: Place) -> bool:
+    """Also of names that no disk takes, such as those that are too long."""
+    return os.path.isfile(path) if isinstance(path, Path) else path.is_file()
+
+
+def _nearby(folder: Place) -> Iterator[Place]:
     """What is in the folders in which a picture may lie, in the order of their rank."""
     # The folder above is the object's own only where the mesh has a folder of its own.
     roots = [folder, folder.parent] if folder.name in ("meshes", "models") else [folder]
     for place in (root / part for root in roots for part in PICTURE_FOLDERS):
         if place.is_dir():
-            yield from sorted(place.iterdir())
+            files: list[Any] = sorted(place.iterdir())
+            yield from files
 
 
 def read_picture(picture: Image.Image) -> np.ndarray:

@@ -6,13 +6,15 @@ are not exactly where the material file says.
 
 from __future__ import annotations
 
+import io
 import re
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from bridge.common.errors import StoreError
+from bridge.common.places import Place
 from bridge.simulator.meshes.materials import Material, cut_out, display, find_file, read_picture
 from bridge.simulator.meshes.obj_geometry import Geometry, read_geometry
 from bridge.simulator.meshes.surface import MeshError, Remark, Surface
@@ -27,7 +29,7 @@ _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", re.IGNORECASE)
 _DEFAULT_GREY = 0.8
 
 
-def read_obj(path: Path) -> tuple[list[Surface], list[Remark]]:
+def read_obj(path: Place) -> tuple[list[Surface], list[Remark]]:
     """The surfaces of an .obj file, one or two for each material, and what could not be had.
 
     A texture replaces its material's Kd, as on import into Blender. Corners without a texture
@@ -109,20 +111,20 @@ def _distinct(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 class _Written:
     """The lines of a material by their lower-case keyword, and the folder of its file."""
 
-    folder: Path
+    folder: Place
     lines: dict[str, str] = field(default_factory=dict)
 
 
 class _Library:
     """The materials of some files, by their names."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Place) -> None:
         self._folder = folder
         self._written: dict[str, _Written] = {}
         self._alike: dict[str, str] = {}
         self.missing: list[Remark] = []
 
-    def add(self, file: Path) -> None:
+    def add(self, file: Place) -> None:
         """Take the materials of a file."""
         current = _Written(file.parent)
         for line in filter(None, plain_text(file.read_bytes()).split("\n")):
@@ -149,7 +151,7 @@ class _Library:
         return Material(_colour(""), remarks=tuple(self.missing) or (unknown,))
 
 
-def _read_library(path: Path, names: list[str]) -> _Library:
+def _read_library(path: Place, names: list[str]) -> _Library:
     """The material files that an .obj file names."""
     library = _Library(path.parent)
     for name in names:
@@ -162,7 +164,7 @@ def _read_library(path: Path, names: list[str]) -> _Library:
     return library
 
 
-def _material(lines: dict[str, str], folders: list[Path]) -> Material:
+def _material(lines: dict[str, str], folders: list[Place]) -> Material:
     """A material whose pictures are looked for in the folders one after the other."""
     invisible = _is_zero(lines.get("d", ""))
     if "map_kd" not in lines:
@@ -230,14 +232,17 @@ def _uv_transform(options: dict[str, list[float]]) -> np.ndarray | None:
     return np.array([[wide, 0, x], [0, high, y]])
 
 
-def _picture(folders: list[Path], name: str) -> np.ndarray | None:
+def _picture(folders: list[Place], name: str) -> np.ndarray | None:
     """A picture, or None where it is missing or damaged."""
-    path = next(filter(None, (find_file(folder, name) for folder in folders)), None)
+    found = (find_file(folder, name) for folder in folders)
+    path: Place | None = next((file for file in found if file is not None), None)
     if path is None:
         return None
     try:
-        with Image.open(path) as picture:
+        with Image.open(io.BytesIO(path.read_bytes())) as picture:
             return read_picture(picture)
+    except StoreError:
+        raise
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None
 

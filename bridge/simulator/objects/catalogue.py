@@ -10,6 +10,7 @@ from pathlib import Path
 
 from bridge.common.errors import InputError
 from bridge.common.files import shown
+from bridge.common.places import place
 from bridge.simulator.config import ObjectRule
 from bridge.simulator.meshes.load import load_mesh
 from bridge.simulator.meshes.mesh import Mesh
@@ -83,7 +84,7 @@ def read_collection(folder: str | Path) -> Collection:
             needed, two objects of different places have one id, or most objects would be folders
             of several meshes, which is how a collection looks from one level too high.
     """
-    root = Path(folder)
+    root = place(folder)
     if not root.is_dir():
         raise InputError(f"The mesh folder {shown(root)} does not exist.")
     layout, passed_over = read_layout(root)

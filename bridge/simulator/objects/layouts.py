@@ -10,6 +10,7 @@ from pathlib import Path
 
 from bridge.common.errors import InputError
 from bridge.common.files import Folders, is_printable, shown
+from bridge.common.places import Place, folders_in
 
 MESH_SUFFIXES = (".glb", ".gltf", ".obj")
 """Of mesh files, in order of preference."""
@@ -55,13 +56,13 @@ class Layout:
     passed_over: Counter[str] = field(default_factory=Counter)
 
 
-def read_layout(root: str | Path) -> tuple[Layout, str]:
+def read_layout(root: Place) -> tuple[Layout, str]:
     """Find the objects in a folder that exists, and tell in words what was passed over.
 
     Raises:
         InputError: its name, or that of a category, cannot be printed but is needed.
     """
-    folders, layout = Folders(root, MESH_SUFFIXES), Layout()
+    folders, layout = folders_in(root, MESH_SUFFIXES), Layout()
     subfolders, meshes = folders.listing(folders.root)
     shared = _shared_names(folders, subfolders)
     objects = [path for path in subfolders if _is_object(folders, path, shared)]
@@ -136,8 +137,8 @@ def _choices(folders: Folders, folder: str) -> tuple[list[str], Counter[str]]:
     Besides, how many were passed over, by reason.
     """
     shapenet = os.path.join(folder, "models", "model_normalized.obj")
-    if os.path.isfile(shapenet):
-        if os.path.isdir(os.path.join(folder, "images")):
+    if folders.has_file(shapenet):
+        if folders.has_folder(os.path.join(folder, "images")):
             return [shapenet], Counter()
         return [], Counter({"ShapeNet models without images": 1})
     level = [folder]

@@ -92,3 +92,11 @@ def test_outputs_of_names_that_terminals_obey_are_refused(tmp_path: Path, name: 
         storage.prepare_output(tmp_path / name)
     assert list(tmp_path.iterdir()) == []
     assert storage.prepare_output(tmp_path / "größe\u202f日本") == str(tmp_path / "größe\u202f日本")
+
+
+def test_what_is_not_there_is_removed_already(tmp_path: Path) -> None:
+    storage.write_bytes(tmp_path / "a" / "b", b"1")
+    for _ in range(2):
+        storage.delete(tmp_path / "a" / "b")
+        storage.delete_folder(tmp_path / "a")
+    assert list(tmp_path.iterdir()) == []

@@ -6,15 +6,12 @@ import json
 import os
 import subprocess
 import sys
-import time
-from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
 from bridge.common.errors import InputError
-from pipelines.stages import claim
-from pipelines.stages.claim import FILE, LEASE, claimed
+from pipelines.stages.claim import FILE, claimed
 from tests.kills import ROOT
 
 HOLD = """
@@ -56,7 +53,7 @@ def test_the_second_is_told_who_works_there_and_the_first_goes_on(folder: str) -
 def test_a_command_that_ended_leaves_nothing(folder: str, tmp_path: Path) -> None:
     with claimed(folder) as path:
         (tmp_path / "out" / "a").write_text("made")
-        assert (tmp_path / "out" / FILE).exists() and path.endswith("/out")
+        assert len(os.listdir(tmp_path / "out")) == 2 and path.endswith("/out")
     assert os.listdir(tmp_path / "out") == ["a"]
     with claimed(folder):
         pass
@@ -70,19 +67,6 @@ def test_a_claim_of_a_killed_process_is_taken_over(tmp_path: Path) -> None:
     with claimed(tmp_path):
         holder = json.loads((tmp_path / FILE).read_text())
         assert holder["process"] == os.getpid()
-
-
-def test_a_lease_counts_as_long_as_it_is_renewed(tmp_path: Path) -> None:
-    other = replace(claim._myself(), host="far", process=1)
-    for age, is_held in ((0, True), (LEASE - 9, True), (LEASE + 9, False)):
-        value = asdict(other) | {"renewed": time.time() - age}
-        (tmp_path / FILE).write_text(json.dumps(value))
-        if is_held:
-            with pytest.raises(InputError, match="process 1 on far"), claimed(f"file://{tmp_path}"):
-                pass
-        else:
-            with claimed(f"file://{tmp_path}"):
-                pass
 
 
 def test_what_killed_commands_were_writing_is_removed(tmp_path: Path) -> None:
