@@ -87,3 +87,4 @@ def test_study_tune_and_the_published_data(s3_proxy: Proxy, s3_folder: str, tmp_
     best = storage.read_json(f"{s3_folder}/tune/best.json")
     assert best["config"]["contrastive_range"] in (1, 5)
     assert len(storage.list_folders(f"{s3_folder}/tune/trials")) == 2
+    assert not any(entry.is_file for entry in storage.entries(f"{s3_folder}/tune/tune", deep=True))
