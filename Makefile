@@ -5,7 +5,7 @@ CYCLES := .venv-cycles
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo test test-long lint lock clean cycles chaos fuzz
+.PHONY: help setup demo test test-long test-soak lint lock clean cycles chaos fuzz
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 11
 
@@ -35,6 +35,9 @@ test: setup ## the test suite
 
 test-long: setup ## what takes minutes: kills, several nodes, load, a browser, the demo, the notebook
 	$(BIN)/python -m pytest -m long
+
+test-soak: setup ## what takes many: hosts and nodes that die under whole chains, all commands on an object store
+	$(BIN)/python -m pytest -m soak
 
 chaos: setup ## kill nodes, drivers and workers of all stages at random points; no result may change (long)
 	$(BIN)/python -m tests.chaos

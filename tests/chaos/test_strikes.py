@@ -12,7 +12,7 @@ from tests.chaos.grounds import Nodes
 from tests.chaos.subjects import SUBJECTS
 from tests.limits import can_mount
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]
+pytestmark = pytest.mark.timeout(1800)
 
 
 @pytest.fixture(autouse=True)
@@ -26,9 +26,9 @@ def log(tmp_path: Path) -> Iterator[None]:
 @pytest.mark.parametrize(
     ("name", "kinds"),
     [
-        ("synthesis", ["node short of memory"]),
-        ("index", ["node", "everything"]),
-        ("training", ["node"]),
+        pytest.param("index", ["node", "everything"], marks=pytest.mark.long),
+        pytest.param("synthesis", ["node short of memory"], marks=pytest.mark.soak),
+        pytest.param("training", ["node"], marks=pytest.mark.soak),
     ],
 )
 def test_nodes_that_die_change_nothing(name: str, kinds: list[str], tmp_path: Path) -> None:
@@ -38,6 +38,7 @@ def test_nodes_that_die_change_nothing(name: str, kinds: list[str], tmp_path: Pa
     assert len(strikes) == len(kinds) and all(strike.equal for strike in strikes)
 
 
+@pytest.mark.soak
 def test_a_command_goes_on_where_a_full_disk_has_grown(tmp_path: Path) -> None:
     if not can_mount():
         pytest.skip("only root can make a small disk")

@@ -32,7 +32,7 @@ def hosts() -> Any:
         yield made
 
 
-@pytest.mark.long
+@pytest.mark.soak
 @pytest.mark.timeout(1800)
 def test_the_chain_goes_on_when_a_host_is_lost_and_nothing_is_left_of_it(hosts: Network) -> None:
     config, rough, calm = described(hosts), hosts.store / "rough", hosts.store / "calm"

@@ -101,6 +101,7 @@ def test_an_index_stops_between_parts(tmp_path: Path, costly_after: CostlyAfter)
     )
 
 
+@pytest.mark.long
 def test_a_training_stops_with_a_checkpoint(
     training: TrainConfig, tmp_path: Path, costly_after: CostlyAfter
 ) -> None:
@@ -121,6 +122,7 @@ def test_a_training_stops_with_a_checkpoint(
 
 
 @without_actors()
+@pytest.mark.long
 def test_a_study_stops_with_its_runs(tmp_path: Path, costly_after: CostlyAfter) -> None:
     make_dataset(tmp_path / "data", {"train": 4, "validation": 3, "test": 4})
     ours, delg, _ = GRID["configurations"]

@@ -56,7 +56,7 @@ GRID = {
 }
 
 
-@pytest.mark.long
+@pytest.mark.soak
 @pytest.mark.timeout(1200)
 def test_study_tune_and_the_published_data(s3_proxy: Proxy, s3_folder: str, tmp_path: Path) -> None:
     make_dataset(tmp_path / "data", {"train": 4, "validation": 3, "test": 4}, trajectories=4)
