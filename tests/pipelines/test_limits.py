@@ -176,7 +176,7 @@ def test_several_processes_stop_a_training_together(tmp_path: Path) -> None:
     assert again.returncode == 1 and read_metrics(str(tmp_path / "run"))[-1]["step"] == steps[-1]
 
 
-@pytest.mark.long
+@pytest.mark.soak
 def test_a_search_stops_and_continues_its_trials(tmp_path: Path) -> None:
     make_dataset(tmp_path / "data", {"train": 6, "validation": 3})
     options = [
