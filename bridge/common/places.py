@@ -91,9 +91,8 @@ def sizes_of(paths: Sequence[str]) -> list[int]:
     """
     if not any(map(storage.is_uri, paths)):
         return [os.path.getsize(path) for path in paths]
-    root = os.path.commonprefix([f"{path.rpartition('/')[0]}/" for path in paths]).rpartition("/")[
-        0
-    ]
+    shared = os.path.commonprefix([f"{path.rpartition('/')[0]}/" for path in paths])
+    root = shared.rpartition("/")[0]
     known = files_below(root)
     names = [path[len(root) + 1 :] for path in paths]
     missing = next((name for name in names if name not in known), None)

@@ -133,8 +133,7 @@ class Watch:
     def forget(self) -> None:
         """Take the status away where the folder holds nothing else: nothing was made."""
         with suppress(Exception):
-            paths = [*storage.list_files(self._folder), *storage.list_folders(self._folder)]
-            names = [PurePosixPath(path).name for path in paths]
+            names = [entry.base_name for entry in storage.entries(self._folder)]
             # The command's claim is there still.
             if all(name == FILE or name.startswith(".in-use") for name in names):
                 storage.delete(storage.join(self._folder, FILE))

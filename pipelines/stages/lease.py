@@ -24,6 +24,7 @@ from uuid import uuid4
 
 from bridge.common import storage
 from bridge.common.errors import Failed, InputError, StoreError
+from bridge.common.repeated import repeated
 
 RENEWED = 20.0
 LEASE = 90.0
@@ -97,7 +98,7 @@ def leased(folder: str) -> Iterator[None]:
     lease = _Lease(folder)
     try:
         lease.take()
-        with lease.renewing():
+        with repeated(lease.renew, RENEWED):
             yield
     except KeyboardInterrupt:
         if not lease.lost.is_set():
@@ -152,27 +153,15 @@ class _Lease:
     def _write(self) -> None:
         storage.write_json(self.path, asdict(self._me))
 
-    @contextmanager
-    def renewing(self) -> Iterator[None]:
-        """Write the file anew in the block; an interrupt where somebody has removed it."""
-        done = threading.Event()
-
-        def renew() -> None:
-            while not done.wait(RENEWED):
-                # The store may be out of reach for a while.
-                with suppress(OSError, InputError):
-                    if not storage.exists(self.path):
-                        self.lost.set()
-                        # The main thread may be waiting for something.
-                        main = threading.main_thread().ident
-                        signal.pthread_kill(main or 0, signal.SIGINT)
-                        return
-                    self._write()
-
-        thread = threading.Thread(target=renew, daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            done.set()
-            thread.join()
+    def renew(self) -> None:
+        """Write the file anew; an interrupt, once, where somebody has removed it."""
+        if self.lost.is_set():
+            return
+        # The store may be out of reach for a while.
+        with suppress(OSError, InputError):
+            if storage.exists(self.path):
+                self._write()
+                return
+            self.lost.set()
+            # The main thread may be waiting for something.
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from bridge.common import log, storage
+from bridge.common.repeated import repeated
 from bridge.common.watch import Watch, current
 from bridge.training.run_log import MetricsReader, format_line
 from bridge.training.tracking import Tracker, open_tracker
@@ -31,7 +31,6 @@ def tracking(config: TrainConfig, out: str, identity: dict[str, Any]) -> Iterato
 @contextmanager
 def following(out: str, tracker: Tracker) -> Iterator[None]:
     """Print and track the run's metrics as they are logged, whichever node they come from."""
-    stop = threading.Event()
     reader = MetricsReader(out)
     watch = current()
     for line in reader.new_lines():
@@ -49,17 +48,10 @@ def following(out: str, tracker: Tracker) -> Iterator[None]:
         except Exception as error:
             print(f"warning: the progress cannot be shown: {error}", flush=True)
 
-    def follow() -> None:
-        while not stop.wait(SECONDS_BETWEEN_REQUESTS if storage.is_uri(out) else 1.0):
-            show()
-
-    thread = threading.Thread(target=follow, daemon=True)
-    thread.start()
     try:
-        yield
+        with repeated(show, SECONDS_BETWEEN_REQUESTS if storage.is_uri(out) else 1.0):
+            yield
     finally:
-        stop.set()
-        thread.join()
         show()
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bridge.common import manifest_writer
+from bridge.common import manifest_writer, storage
 from bridge.common.manifest_writer import ManifestWriter
 from bridge.dataset.manifest import Manifest, ShardResult, load_manifest
 from bridge.dataset.shards import ShardRecord
@@ -116,3 +116,28 @@ def test_notes_of_another_dataset_are_not_believed(
         writer.add(next(results(9, 1)))
     assert [*load_manifest(str(tmp_path)).shards] == ["data/00009.parquet"]
     assert [path.name for path in tmp_path.iterdir()] == ["manifest.json"]
+
+
+def test_a_kill_while_notes_are_removed_leaves_none_for_good(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = noted(tmp_path, monkeypatch)
+    removed: list[str] = []
+    delete = storage.delete
+
+    def killed_at_the_second(path: str) -> None:
+        if removed:
+            raise KeyboardInterrupt
+        removed.append(path)
+        delete(path)
+
+    found = load_manifest(str(tmp_path))
+    with monkeypatch.context() as patch:
+        patch.setattr(storage, "delete", killed_at_the_second)
+        with pytest.raises(KeyboardInterrupt), writing(tmp_path, found):
+            pass
+    assert len(list(tmp_path.glob(".manifest-*"))) == 1
+    with writing(tmp_path, load_manifest(str(tmp_path))):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["manifest.json"]
+    assert load_manifest(str(tmp_path)) == start.with_shards(results(2, 4))
