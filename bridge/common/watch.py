@@ -150,13 +150,15 @@ class Watch:
 
     def _now(self) -> Status:
         """The status with what was spent since it was last told."""
+        # `_tell` changes it last, so that hours which are in it are not added again.
+        status = self.status
         hours = (time.monotonic() - self._since) / 3600
         cores, gpus = self._resources
         return replace(
-            self.status,
+            status,
             updated=datetime.now(UTC),
-            core_hours=self.status.core_hours + cores * hours,
-            gpu_hours=self.status.gpu_hours + gpus * hours,
+            core_hours=status.core_hours + cores * hours,
+            gpu_hours=status.gpu_hours + gpus * hours,
         )
 
     def _tell(self, *, is_last: bool = False) -> None:
